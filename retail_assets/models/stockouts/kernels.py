@@ -1,0 +1,246 @@
+"""Compiled loops of the stock-out model, one series at a time.
+
+State 0 is *in stock*, 1 is *out*, both at the start of an interval. Within
+interval ``t`` a product in stock may run out, and the next interval may begin
+with a restock; every loop below uses the same three numbers per interval:
+
+* ``stay``: in stock, these sales, still in stock at the end,
+* ``go``:   in stock, these sales, run out by the end,
+* ``gone``: out of stock, these sales (1 without a sale, else 0),
+
+followed by a restock with probability ``hazard[t + 1]``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@numba.njit(cache=True)
+def log_pmf(count: int, mean: float, dispersion: float) -> float:
+    """Log probability of a count: Poisson, or negative binomial with var = m + d m^2."""
+    if mean <= 0.0:
+        return 0.0 if count == 0 else -745.0
+    if dispersion * mean < 1e-9:
+        return count * math.log(mean) - mean - math.lgamma(count + 1.0)
+    size = 1.0 / dispersion
+    odds = dispersion * mean
+    return (
+        math.lgamma(count + size)
+        - math.lgamma(size)
+        - math.lgamma(count + 1.0)
+        - (count + size) * math.log1p(odds)
+        + count * math.log(odds)
+    )
+
+
+@numba.njit(cache=True)
+def tail_ratio(count: int, mean: float, dispersion: float) -> float:
+    """P(N > count) / P(N = count), summed upwards so that nothing cancels."""
+    shrink = mean / (1.0 + dispersion * mean)
+    total, term, k = 0.0, 1.0, count
+    while k < count + 100_000:
+        term *= shrink * (1.0 + dispersion * k) / (k + 1.0)
+        total += term
+        k += 1
+        if term < 1e-12 * (1.0 + total) and k > mean:
+            break
+    return total
+
+
+@numba.njit(cache=True)
+def in_stock_share(count: int, mean: float, dispersion: float) -> float:
+    """Expected share of an interval on the shelf when the ``count``-th sale emptied it.
+
+    ``E[tau_c | tau_c < 1] = (c / mu) P(N > c) / P(N >= c)`` for Poisson arrivals;
+    about ``c / (c + 1)`` when the mean is small.
+    """
+    if mean < 1e-9:
+        return count / (count + 1.0)
+    above = tail_ratio(count, mean, dispersion)
+    return min(1.0, count / mean * above / (1.0 + above))
+
+
+@numba.njit(cache=True)
+def zero_probability(mean: Floats, dispersion: float) -> Floats:
+    """P(no sale | in stock) per interval."""
+    out = np.empty(len(mean))
+    if dispersion < 1e-6:
+        for t in range(len(mean)):
+            out[t] = math.exp(-mean[t])
+    else:
+        for t in range(len(mean)):
+            out[t] = math.exp(-math.log1p(dispersion * mean[t]) / dispersion)
+    return out
+
+
+@numba.njit(cache=True)
+def emit(
+    count: int, zero: float, mean: float, dispersion: float, after_sale: float, otherwise: float
+) -> tuple[float, float, float, float]:
+    """(stay, go, gone, log scale) of one interval; a sale's weights are scaled to stay ~ 1."""
+    if count == 0:
+        return zero * (1.0 - otherwise), zero * otherwise, 1.0, 0.0
+    kept = (1.0 - after_sale) ** (count - 1)
+    reached = 1.0 + tail_ratio(count, mean, dispersion)
+    return (
+        kept * (1.0 - after_sale),
+        kept * after_sale * reached,
+        0.0,
+        log_pmf(count, mean, dispersion),
+    )
+
+
+@numba.njit(cache=True)
+def backward(
+    counts: NDArray[np.int32],
+    zero: Floats,
+    mean: Floats,
+    hazard: Floats,
+    dispersion: float,
+    after_sale: float,
+    otherwise: float,
+) -> Floats:
+    """P(out) share of the backward message: out / (in + out) of P(y_t.. | state_t)."""
+    n = len(counts)
+    share = np.empty(n)
+    b_in, b_out = 1.0, 1.0
+    for t in range(n - 1, -1, -1):
+        if t + 1 < n:
+            b_out = (1.0 - hazard[t + 1]) * b_out + hazard[t + 1] * b_in
+        stay, go, gone, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale, otherwise)
+        new_in = stay * b_in + go * b_out
+        new_out = gone * b_out
+        total = new_in + new_out
+        b_in, b_out = new_in / total, new_out / total
+        share[t] = b_out
+    return share
+
+
+# Places in the array of sufficient statistics that ``expect`` returns.
+(LOG_LIK, RAN_OUT, DROPPED, ZERO_IN, BACK_ON, OUT_ON, BACK_OFF, OUT_OFF) = range(8)
+(OWN_SALES, EXPOSURE, PAIRS, SQUARES, OUT_TIME, MISSED, LOST_OWN, N_STATS) = range(8, 16)
+
+
+@numba.njit(cache=True)
+def expect(
+    counts: NDArray[np.int32],
+    weight: Floats,
+    inflow: Floats,
+    calendar: NDArray[np.bool_],
+    params: Floats,
+    p_out: Floats,
+) -> Floats:
+    """Forward-backward; fills ``p_out`` and returns the E step's statistics.
+
+    ``params`` is (arrival rate, out after sale, out otherwise, hazard on the calendar,
+    hazard off it, dispersion, initial out).
+    """
+    n = len(counts)
+    rate, after_sale, otherwise = params[0], params[1], params[2]
+    dispersion = params[5]
+    mean, hazard = np.empty(n), np.empty(n)
+    for t in range(n):
+        mean[t] = weight[t] * (rate + inflow[t])
+        hazard[t] = params[3] if calendar[t] else params[4]
+    zero = zero_probability(mean, dispersion)
+    later = backward(counts, zero, mean, hazard, dispersion, after_sale, otherwise)
+    stats = np.zeros(N_STATS)
+    a_in, a_out = 1.0 - params[6], params[6]
+    for t in range(n):
+        # a: P(state_t | y before t); b: P(y from t on | state_t), up to a factor.
+        stay, go, gone, log_scale = emit(
+            counts[t], zero[t], mean[t], dispersion, after_sale, otherwise
+        )
+        w_in, w_out = a_in * (1.0 - later[t]), a_out * later[t]
+        out = w_out / (w_in + w_out)
+        p_out[t] = out
+        if t + 1 < n:
+            h = hazard[t + 1]
+            b_out, b_in = later[t + 1], 1.0 - later[t + 1]
+        else:
+            h, b_out, b_in = 0.0, 1.0, 1.0
+        b_run_out = (1.0 - h) * b_out + h * b_in
+        path_stay, path_go, path_gone = a_in * stay * b_in, a_in * go * b_run_out, 0.0
+        path_gone = a_out * gone * b_run_out
+        total = path_stay + path_go + path_gone
+        ran = path_go / total
+        share = 1.0
+        if counts[t] > 0:
+            stats[RAN_OUT] += ran
+            if ran > 1e-6:
+                share = 1.0 - ran * (1.0 - in_stock_share(counts[t], mean[t], dispersion))
+            stats[OWN_SALES] += counts[t] * (rate / (rate + inflow[t]) if rate > 0.0 else 1.0)
+            excess = (counts[t] - mean[t]) * (counts[t] - mean[t]) - counts[t]
+            stats[PAIRS] += (1.0 - ran) * excess
+            stats[SQUARES] += (1.0 - ran) * mean[t] * mean[t]
+        else:
+            stats[DROPPED] += ran
+            stats[ZERO_IN] += 1.0 - out
+            stats[PAIRS] += (1.0 - out) * mean[t] * mean[t]
+            stats[SQUARES] += (1.0 - out) * mean[t] * mean[t]
+        stats[EXPOSURE] += weight[t] * (1.0 - out) * share
+        stats[OUT_TIME] += out
+        stats[MISSED] += out * mean[t]
+        stats[LOST_OWN] += out * weight[t] * rate
+        if t + 1 < n:
+            before = (path_go + path_gone) / total
+            back = before * h * b_in / b_run_out if b_run_out > 0.0 else 0.0
+            if calendar[t + 1]:
+                stats[BACK_ON] += back
+                stats[OUT_ON] += before
+            else:
+                stats[BACK_OFF] += back
+                stats[OUT_OFF] += before
+        new_out = a_in * go + a_out * gone
+        new_in = a_in * stay + new_out * h
+        new_out *= 1.0 - h
+        scale = new_in + new_out
+        stats[LOG_LIK] += math.log(scale) + log_scale
+        a_in, a_out = new_in / scale, new_out / scale
+    return stats
+
+
+@numba.njit(cache=True)
+def sample_path(
+    counts: NDArray[np.int32],
+    mean: Floats,
+    hazard: Floats,
+    dispersion: float,
+    after_sale: float,
+    otherwise: float,
+    initial_out: float,
+    uniform: Floats,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw one whole status path given all sales; (starts, stops) of its out spans."""
+    n = len(counts)
+    zero = zero_probability(mean, dispersion)
+    later = backward(counts, zero, mean, hazard, dispersion, after_sale, otherwise)
+    starts, stops = np.empty(n, np.int64), np.empty(n, np.int64)
+    m = 0
+    w_in, w_out = (1.0 - initial_out) * (1.0 - later[0]), initial_out * later[0]
+    out = uniform[0] * (w_in + w_out) < w_out
+    if out:
+        starts[0] = 0
+    for t in range(n - 1):
+        stay, go, gone, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale, otherwise)
+        b_out, b_in, h = later[t + 1], 1.0 - later[t + 1], hazard[t + 1]
+        to_out = (gone if out else go) * (1.0 - h) * b_out
+        to_in = ((gone if out else go) * h + (0.0 if out else stay)) * b_in
+        now = uniform[t + 1] * (to_in + to_out) < to_out
+        if now and not out:
+            starts[m] = t + 1
+        elif out and not now:
+            stops[m] = t + 1
+            m += 1
+        out = now
+    if out:
+        stops[m] = n
+        m += 1
+    return starts[:m].copy(), stops[:m].copy()

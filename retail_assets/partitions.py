@@ -1,0 +1,41 @@
+"""How the graph is cut: business days and categories. SKUs and stores are rows.
+
+The first day comes from the settings of the home named by the environment, read once
+when this module is imported; a code location is reloaded when it changes.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import dagster as dg
+
+from retail_assets.settings import Settings
+from retail_assets.warehouse import Scope
+
+_settings = Settings.load()
+
+DAYS = dg.DailyPartitionsDefinition(
+    start_date=_settings.first_day.isoformat(),
+    timezone=_settings.timezone,
+    end_offset=1,  # today's receipts have a partition too
+)
+
+CATEGORIES = dg.DynamicPartitionsDefinition(name="category")
+
+
+def days_of(context: dg.AssetExecutionContext) -> tuple[date, date]:
+    """First and last business day of the run's partition or range."""
+    keys = context.partition_key_range
+    return date.fromisoformat(keys.start), date.fromisoformat(keys.end)
+
+
+def scope_of(context: dg.AssetExecutionContext) -> Scope:
+    """What the run replaces: its range of days, its category, or the whole table."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        return None
+    if context.has_partition_key and isinstance(
+        context.assets_def.partitions_def, dg.DynamicPartitionsDefinition
+    ):
+        return context.partition_key
+    return days_of(context)
