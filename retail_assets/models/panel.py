@@ -80,6 +80,9 @@ class StorePanel:
         Transactions of the store's *other* categories on each business day.
     deliveries : tuple of (k,) int32 arrays, one per product, or None
         Intervals at whose start stock may have come in. None: no calendar known.
+    listed : (n, 2) int64 or None
+        First interval a product is in the range, and one past its last: outside of it
+        the product has no customers and is not missing. None: always listed.
     """
 
     store_id: str
@@ -90,6 +93,7 @@ class StorePanel:
     transactions: NDArray[np.int32]
     footfall: NDArray[np.float64] | None = None
     deliveries: tuple[NDArray[np.int32], ...] | None = None
+    listed: NDArray[np.int64] | None = None
 
     @property
     def n_intervals(self) -> int:

@@ -121,9 +121,7 @@ def draw_customers(
     return Customers(interval, lists, units)
 
 
-def price_multipliers(
-    own: CategorySpec, product: int, n_days: int
-) -> list[tuple[int, int, float]]:
+def price_multipliers(own: CategorySpec, product: int, n_days: int) -> list[tuple[int, int, float]]:
     """Demand multipliers of one product as (first day, stop day, multiplier), covering all days.
 
     Promotions of one product may not overlap.

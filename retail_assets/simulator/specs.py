@@ -194,7 +194,7 @@ class CategorySpec:
         over = np.flatnonzero(alpha.sum(axis=1) > 1 + 1e-9)
         if len(over):
             raise ValueError(
-                f"product {self.products[over[0]]}: its substitution rates sum above 1; scale the row"
+                f"product {self.products[over[0]]}: substitution rates sum above 1; scale them"
             )
 
     @property

@@ -18,17 +18,20 @@ from retail_assets.simulator.specs import CategorySpec, ReviewCycle, WeeklyDeliv
 Orders = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def order_levels(own: CategorySpec, traffic: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Order-up-to level and reorder point (n,) of a store of this traffic."""
-    level = np.maximum(1, np.rint(own.order_up_to * traffic)).astype(np.int64)
+def order_levels(
+    own: CategorySpec, arrival_rate: NDArray[np.float64], traffic: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Order-up-to level and reorder point (n,): as large as the store's own λ asks for."""
+    own_rate = np.where(own.arrival_rate > 0, own.arrival_rate, 1.0)
+    scale = np.where(own.arrival_rate > 0, arrival_rate / own_rate, traffic)
+    level = np.maximum(1, np.rint(own.order_up_to * scale)).astype(np.int64)
     if own.reorder_point is None:
         return level, level - 1
-    return level, np.rint(own.reorder_point * traffic).astype(np.int64)
+    return level, np.rint(own.reorder_point * scale).astype(np.int64)
 
 
-def initial_stock(own: CategorySpec, traffic: float) -> NDArray[np.int64]:
+def initial_stock(own: CategorySpec, level: NDArray[np.int64]) -> NDArray[np.int64]:
     """Full shelves at the start; nothing of products that are launched later."""
-    level, _ = order_levels(own, traffic)
     if own.launch_day is not None:
         level = np.where(own.launch_day > 0, 0, level)
     return level
@@ -40,11 +43,10 @@ def draw_replenishment(
     seed: int,
     store: int,
     category: int,
-    traffic: float,
+    levels: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> Replenishment:
     """All reviews and arrivals of one store and category over the horizon."""
     rng = generator(seed, store, category, ORDERS)
-    level, point = order_levels(own, traffic)
     if isinstance(own.supply, ReviewCycle):
         parts = _cycles(own.supply, own.n_products, calendar.n_intervals, rng)
     else:
@@ -56,8 +58,7 @@ def draw_replenishment(
         np.concatenate([[0], np.cumsum(sizes)]),
         np.concatenate([review for review, _ in parts] or [empty]),
         np.concatenate([arrival for _, arrival in parts] or [empty]),
-        level,
-        point,
+        *levels,
     )
 
 
@@ -153,13 +154,13 @@ def stock_ledger(
 
     Returns
     -------
-    delivered : (m,) int64
-        Units each order brought; 0 where none was placed or it arrives after the horizon.
+    ordered : (m,) int64
+        Units of each order; 0 where none was placed.
     on_hand : (q, n) int64
     """
     n = len(initial)
     lost = shrinkage or tuple(np.empty(0, np.int64) for _ in range(3))
-    delivered = np.zeros(len(replenishment.review), np.int64)
+    ordered = np.zeros(len(replenishment.review), np.int64)
     on_hand = np.zeros((len(ask_interval), n), np.int64)
     by_product = np.argsort(replay.outcome, kind="stable")
     starts = np.searchsorted(replay.outcome[by_product], np.arange(n + 1))
@@ -183,10 +184,10 @@ def stock_ledger(
             lost[0][gone],
             lost[2][gone],
             ask_interval,
-            delivered[own],
+            ordered[own],
             on_hand[:, j],
         )
-    return delivered, on_hand
+    return ordered, on_hand
 
 
 @numba.njit(cache=True)
@@ -223,10 +224,6 @@ def _ledger(
                 ordered[r] = level - position
                 on_order += ordered[r]
             r += 1
-            if t_arrival == t and arrivals[a] == r - 1:
-                continue
-        elif t_sold == t:
+        else:
             held -= sold[s]
             s += 1
-        else:
-            break

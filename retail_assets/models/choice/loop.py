@@ -138,7 +138,17 @@ def order(i, orders, ordered, on_order, stock):
 
 @numba.njit(cache=True)
 def horizon(
-    interval, choices, units, initial, orders, shrinkage, forced, n_intervals, record, outcome, taken
+    interval,
+    choices,
+    units,
+    initial,
+    orders,
+    shrinkage,
+    forced,
+    n_intervals,
+    record,
+    outcome,
+    taken,
 ):
     """One store over the whole horizon; see `replay.replay` for the rules."""
     owner, review, arrival, _, _ = orders
@@ -162,7 +172,8 @@ def horizon(
     customer = 0
     for event in range(len(time)):
         t, i = time[event], index[event]
-        customer = serve(customer, t, interval, choices, units, shelf, out_since, totals, log)
+        if customer < len(units) and interval[customer] < t:
+            customer = serve(customer, t, interval, choices, units, shelf, out_since, totals, log)
         if kind[event] == REVIEW:
             units_in = order(i, orders, ordered, on_order, stock)
             if units_in > 0 and arrival[i] == t:

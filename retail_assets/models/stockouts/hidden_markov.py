@@ -20,7 +20,7 @@ out-of-stocks using point-of-sale data", MSOM 21(4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ MAX_DROP_SHARE = 0.05
 # Expected transactions missed per outage below which receipts cannot tell:
 # -ln 1e-4, the shortest outage the paper's zero-run test could ever flag.
 LOW_POWER_BELOW = 9.21
+# Pseudo-restocks that pull each phase of a delivery rhythm to the mean hazard.
+PHASE_STRENGTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,9 @@ class HmmParams:
         q: probability that a transaction takes the last unit.
     out_otherwise : float
         Epsilon: probability per interval without a sale that stock vanishes.
-    restock_hazard : float
+    restock_hazard : tuple of float
         r: probability that a product out of stock is back at the start of an
-        interval (of a delivery interval, where a calendar is known).
-    restock_otherwise : float
-        The same off the calendar; 0 where the calendar is trusted.
+        interval, one per phase of the series (see `Series`).
     dispersion : float
         Variance of the in-stock transactions = mean + dispersion x mean^2.
     initial_out : float
@@ -64,19 +64,17 @@ class HmmParams:
     arrival_rate: float
     out_after_sale: float
     out_otherwise: float
-    restock_hazard: float
-    restock_otherwise: float = 0.0
+    restock_hazard: tuple[float, ...]
     dispersion: float = 0.0
     initial_out: float = 0.1
 
     def as_array(self) -> Floats:
+        """(5,) for the kernels: all but the hazards."""
         return np.array(
             [
                 self.arrival_rate,
                 self.out_after_sale,
                 self.out_otherwise,
-                self.restock_hazard,
-                self.restock_otherwise,
                 self.dispersion,
                 self.initial_out,
             ]
@@ -95,14 +93,16 @@ class Series:
         Demand level per interval, mean 1 (seasonal profile x footfall).
     inflow : float64
         Expected transactions at weight 1 that come from products out of stock.
-    calendar : bool
-        Intervals at whose start stock may come back. All true: no calendar.
+    phase : int16
+        Which restock hazard holds at the start of the interval. Without a calendar
+        all 0; with one, 1 at deliveries and 0 (hazard 0) elsewhere; with a learned
+        rhythm, the part of the delivery cycle.
     """
 
     counts: NDArray[np.int32]
     weight: Floats
     inflow: Floats
-    calendar: NDArray[np.bool_]
+    phase: NDArray[np.int16]
 
     @property
     def n_intervals(self) -> int:
@@ -119,20 +119,33 @@ class Series:
         """Lay out one product's sparse sales; the only place where zeros are stored."""
         counts = np.zeros(len(weight), np.int32)
         counts[interval] = transactions
-        calendar = np.ones(len(weight), np.bool_)
+        phase = np.zeros(len(weight), np.int16)
         if deliveries is not None:
-            calendar[:] = False
-            calendar[deliveries] = True
-        return Series(counts, weight, np.zeros(len(weight)) if inflow is None else inflow, calendar)
+            phase[deliveries] = 1
+        return Series(counts, weight, np.zeros(len(weight)) if inflow is None else inflow, phase)
 
 
 @dataclass(frozen=True)
 class Smoothed:
-    """Result of one forward-backward pass."""
+    """Result of one forward-backward pass.
+
+    Parameters
+    ----------
+    p_out, p_back : (T,) float64
+        P(out at the start of the interval | all sales); P(came back just then | all sales).
+    log_lik : float
+    statistics : (N,) float64
+        The E step's sums, indexed by the names in `kernels`.
+    restocks, waits : (phases,) float64
+        Expected restocks, and expected intervals that began without stock.
+    """
 
     p_out: Floats
+    p_back: Floats
     log_lik: float
     statistics: Floats
+    restocks: Floats
+    waits: Floats
 
     def __getitem__(self, name: int) -> float:
         return float(self.statistics[name])
@@ -143,6 +156,10 @@ class Smoothed:
         return self[k.RAN_OUT] + self[k.DROPPED]
 
     @property
+    def share_out(self) -> float:
+        return self[k.OUT_TIME] / len(self.p_out)
+
+    @property
     def lost_per_outage(self) -> float:
         """Expected own transactions missed per outage: m = lambda x outage length."""
         return self[k.LOST_OWN] / self.outages if self.outages > 0.5 else float("nan")
@@ -150,11 +167,18 @@ class Smoothed:
 
 def smooth(series: Series, params: HmmParams) -> Smoothed:
     """P(out of stock at the start of each interval | all sales), by forward-backward."""
-    p_out = np.empty(series.n_intervals)
-    statistics = k.expect(
-        series.counts, series.weight, series.inflow, series.calendar, params.as_array(), p_out
+    p_out, p_back = np.empty(series.n_intervals), np.empty(series.n_intervals)
+    statistics, restocks, waits = k.expect(
+        series.counts,
+        series.weight,
+        series.inflow,
+        series.phase,
+        np.array(params.restock_hazard),
+        params.as_array(),
+        p_out,
+        p_back,
     )
-    return Smoothed(p_out, float(statistics[k.LOG_LIK]), statistics)
+    return Smoothed(p_out, p_back, float(statistics[k.LOG_LIK]), statistics, restocks, waits)
 
 
 def sample_paths(
@@ -165,13 +189,11 @@ def sample_paths(
     Forward sampling behind a backward filter (FFBS; Carter and Kohn 1994). Drawing
     intervals one by one from ``p_out`` would break every outage into crumbs.
     """
-    mean = series.weight * (params.arrival_rate + series.inflow)
-    hazard = np.where(series.calendar, params.restock_hazard, params.restock_otherwise)
     return [
         k.sample_path(
             series.counts,
-            mean,
-            hazard,
+            series.weight * (params.arrival_rate + series.inflow),
+            np.array(params.restock_hazard)[series.phase],
             params.dispersion,
             params.out_after_sale,
             params.out_otherwise,
@@ -194,47 +216,49 @@ def in_stock_share(count: NDArray[np.int32], mean: Floats, dispersion: float = 0
     return np.array([k.in_stock_share(int(c), float(m), dispersion) for c, m in pairs])
 
 
-def maximise(series: Series, params: HmmParams, smoothed: Smoothed, prior: Prior) -> HmmParams:
-    """M step: maximum a posteriori given the E step's expectations."""
-    transactions = float(series.counts.sum())
-    s = smoothed
-    q = (s[k.RAN_OUT] + prior.strength * prior.out_after_sale * prior.sales_per_outage) / (
-        transactions + prior.strength * prior.sales_per_outage
-    )
-    most = MAX_DROP_SHARE * s[k.RAN_OUT] / max(s[k.ZERO_IN], 1.0)
-    dropped = min(s[k.DROPPED] / max(s[k.ZERO_IN], 1.0), most)
-    back = s[k.BACK_ON] + prior.strength
-    waited = s[k.OUT_ON] + prior.strength / prior.restock_hazard
-    off = s[k.BACK_OFF] / s[k.OUT_OFF] if params.restock_otherwise > 0 and s[k.OUT_OFF] else 0.0
-    rate = s[k.OWN_SALES] / s[k.EXPOSURE] if s[k.EXPOSURE] > 0 else params.arrival_rate
-    spread = s[k.PAIRS] / s[k.SQUARES] if s[k.SQUARES] > 0 else 0.0
-    share = s[k.OUT_TIME] / series.n_intervals
-    return replace(
-        params,
-        arrival_rate=rate,
-        out_after_sale=float(np.clip(q, 1e-9, 0.9)),
-        out_otherwise=float(np.clip(dropped, 0.0, 0.1)),
-        restock_hazard=float(np.clip(back / waited, 1e-7, 1.0 - 1e-7)),
-        restock_otherwise=float(np.clip(off, 0.0, 1.0 - 1e-7)),
-        dispersion=float(np.clip(spread, 0.0, MAX_DISPERSION)),
-        initial_out=float(np.clip(share, 0.01, 0.9)),
-    )
-
-
 @dataclass(frozen=True)
 class Prior:
     """Weak prior on how often and how long: ``strength`` pseudo-outages.
 
-    It only decides where a series shows next to no outage of its own.
+    It decides only where a series shows next to no outage of its own.
     """
 
     out_after_sale: float
     restock_hazard: float
     strength: float = 0.1
 
-    @property
-    def sales_per_outage(self) -> float:
-        return 1.0 / self.out_after_sale
+
+def maximise(series: Series, params: HmmParams, smoothed: Smoothed, prior: Prior) -> HmmParams:
+    """M step: maximum a posteriori given the E step's expectations."""
+    s = smoothed
+    pseudo_sales = prior.strength / prior.out_after_sale
+    q = (s[k.RAN_OUT] + prior.strength) / (float(series.counts.sum()) + pseudo_sales)
+    zero_in = max(s[k.ZERO_IN], 1.0)
+    dropped = min(s[k.DROPPED], MAX_DROP_SHARE * s[k.RAN_OUT]) / zero_in
+    rate = s[k.OWN_SALES] / s[k.EXPOSURE] if s[k.EXPOSURE] > 0 else params.arrival_rate
+    spread = s[k.PAIRS] / s[k.SQUARES] if s[k.SQUARES] > 0 else 0.0
+    return HmmParams(
+        arrival_rate=rate,
+        out_after_sale=float(np.clip(q, 1e-9, 0.9)),
+        out_otherwise=float(np.clip(dropped, 0.0, 0.1)),
+        restock_hazard=_hazards(params, s, prior),
+        dispersion=float(np.clip(spread, 0.0, MAX_DISPERSION)),
+        initial_out=float(np.clip(s.share_out, 0.01, 0.9)),
+    )
+
+
+def _hazards(params: HmmParams, smoothed: Smoothed, prior: Prior) -> tuple[float, ...]:
+    """Restocks per wait in each phase, shrunk to their mean; a hazard of 0 stays 0."""
+    live = np.array(params.restock_hazard) > 0
+    restocks, waits = smoothed.restocks * live, smoothed.waits * live
+    back = restocks.sum() + prior.strength
+    mean = back / (waits.sum() + prior.strength / prior.restock_hazard)
+    pseudo = PHASE_STRENGTH if live.sum() > 1 else 0.0
+    if not pseudo:
+        each = np.where(live, mean, 0.0)
+    else:
+        each = np.where(live, (restocks + pseudo) / (waits + pseudo / mean), 0.0)
+    return tuple(float(h) for h in np.where(live, np.clip(each, 1e-7, 1.0 - 1e-7), 0.0))
 
 
 @dataclass(frozen=True)
@@ -255,7 +279,7 @@ def fit(
     tolerance: float = 1e-6,
 ) -> HmmFit:
     """Baum-Welch from ``start``; stops when the log-likelihood gains < tolerance x |it|."""
-    prior = prior or Prior(start.out_after_sale, start.restock_hazard)
+    prior = prior or Prior(start.out_after_sale, max(start.restock_hazard))
     params, before, converged = start, -np.inf, False
     for _ in range(max_iterations):
         smoothed = smooth(series, params)

@@ -124,8 +124,8 @@ def backward(
 
 
 # Places in the array of sufficient statistics that ``expect`` returns.
-(LOG_LIK, RAN_OUT, DROPPED, ZERO_IN, BACK_ON, OUT_ON, BACK_OFF, OUT_OFF) = range(8)
-(OWN_SALES, EXPOSURE, PAIRS, SQUARES, OUT_TIME, MISSED, LOST_OWN, N_STATS) = range(8, 16)
+(LOG_LIK, RAN_OUT, DROPPED, ZERO_IN, OWN_SALES, EXPOSURE, PAIRS, SQUARES) = range(8)
+(OUT_TIME, MISSED, LOST_OWN, N_STATS) = range(8, 12)
 
 
 @numba.njit(cache=True)
@@ -133,41 +133,43 @@ def expect(
     counts: NDArray[np.int32],
     weight: Floats,
     inflow: Floats,
-    calendar: NDArray[np.bool_],
+    phase: NDArray[np.int16],
+    table: Floats,
     params: Floats,
     p_out: Floats,
-) -> Floats:
-    """Forward-backward; fills ``p_out`` and returns the E step's statistics.
+    p_back: Floats,
+) -> tuple[Floats, Floats, Floats]:
+    """Forward-backward; fills ``p_out`` and ``p_back``, returns the E step's statistics.
 
-    ``params`` is (arrival rate, out after sale, out otherwise, hazard on the calendar,
-    hazard off it, dispersion, initial out).
+    ``params`` is (arrival rate, out after sale, out otherwise, dispersion, initial
+    out); ``table[phase[t]]`` the restock hazard at the start of ``t``. Returns the
+    statistics named above, and per phase the expected restocks and waits.
     """
     n = len(counts)
-    rate, after_sale, otherwise = params[0], params[1], params[2]
-    dispersion = params[5]
+    rate, after_sale, otherwise, dispersion = params[0], params[1], params[2], params[3]
     mean, hazard = np.empty(n), np.empty(n)
     for t in range(n):
         mean[t] = weight[t] * (rate + inflow[t])
-        hazard[t] = params[3] if calendar[t] else params[4]
+        hazard[t] = table[phase[t]]
     zero = zero_probability(mean, dispersion)
     later = backward(counts, zero, mean, hazard, dispersion, after_sale, otherwise)
     stats = np.zeros(N_STATS)
-    a_in, a_out = 1.0 - params[6], params[6]
+    restocks, waits = np.zeros(len(table)), np.zeros(len(table))
+    p_back[0] = 0.0
+    a_in, a_out = 1.0 - params[4], params[4]
     for t in range(n):
-        # a: P(state_t | y before t); b: P(y from t on | state_t), up to a factor.
+        # a: P(state_t | y before t); later: P(y from t on | state_t), up to a factor.
         stay, go, gone, log_scale = emit(
             counts[t], zero[t], mean[t], dispersion, after_sale, otherwise
         )
         w_in, w_out = a_in * (1.0 - later[t]), a_out * later[t]
         out = w_out / (w_in + w_out)
         p_out[t] = out
+        h, b_out, b_in = 0.0, 1.0, 1.0
         if t + 1 < n:
-            h = hazard[t + 1]
-            b_out, b_in = later[t + 1], 1.0 - later[t + 1]
-        else:
-            h, b_out, b_in = 0.0, 1.0, 1.0
+            h, b_out, b_in = hazard[t + 1], later[t + 1], 1.0 - later[t + 1]
         b_run_out = (1.0 - h) * b_out + h * b_in
-        path_stay, path_go, path_gone = a_in * stay * b_in, a_in * go * b_run_out, 0.0
+        path_stay, path_go = a_in * stay * b_in, a_in * go * b_run_out
         path_gone = a_out * gone * b_run_out
         total = path_stay + path_go + path_gone
         ran = path_go / total
@@ -191,20 +193,16 @@ def expect(
         stats[LOST_OWN] += out * weight[t] * rate
         if t + 1 < n:
             before = (path_go + path_gone) / total
-            back = before * h * b_in / b_run_out if b_run_out > 0.0 else 0.0
-            if calendar[t + 1]:
-                stats[BACK_ON] += back
-                stats[OUT_ON] += before
-            else:
-                stats[BACK_OFF] += back
-                stats[OUT_OFF] += before
+            p_back[t + 1] = before * h * b_in / b_run_out if b_run_out > 0.0 else 0.0
+            restocks[phase[t + 1]] += p_back[t + 1]
+            waits[phase[t + 1]] += before
         new_out = a_in * go + a_out * gone
         new_in = a_in * stay + new_out * h
         new_out *= 1.0 - h
         scale = new_in + new_out
         stats[LOG_LIK] += math.log(scale) + log_scale
         a_in, a_out = new_in / scale, new_out / scale
-    return stats
+    return stats, restocks, waits
 
 
 @numba.njit(cache=True)

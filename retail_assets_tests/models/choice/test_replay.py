@@ -1,5 +1,7 @@
 """The compiled customer loop against a plain Python twin, and its rules one by one."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,7 +109,8 @@ def assert_same(case):
     assert out == set(twin["out_at_start"])
     for j in range(n):
         start, stop = ours.out.of(j)
-        assert np.all(start < stop) and np.all(stop[:-1] < start[1:]), "spans are not maximal"
+        assert np.all(start < stop)
+        assert np.all(stop[:-1] < start[1:]), "spans are not maximal"
     return ours
 
 
@@ -131,7 +134,8 @@ def test_totals_do_not_depend_on_recording():
     loud = replay(people, np.full(6, 60), orders, n_intervals=400, record=True)
     for name in TOTALS:
         assert np.array_equal(getattr(quiet, name), getattr(loud, name))
-    assert quiet.out is None and len(quiet.outcome) == 0
+    assert quiet.out is None
+    assert len(quiet.outcome) == 0
     assert (loud.outcome >= 0).sum() == quiet.sales.sum()
 
 
@@ -142,7 +146,7 @@ def test_seasons_equal_one_replay_each_and_the_plain_loop():
     indptr = np.array([0, 250, 250, 600, 900])
     stock = np.array([20, 40, 10, 0, 30])
     seasons = replay_seasons(people, indptr, stock)
-    for r, (a, b) in enumerate(zip(indptr[:-1], indptr[1:], strict=True)):
+    for r, (a, b) in enumerate(itertools.pairwise(indptr)):
         alone = Customers(people.interval[a:b], people.choices[a:b], people.units[a:b])
         one = replay(alone, stock, n_intervals=1)
         for name in TOTALS[:-1]:
@@ -197,7 +201,10 @@ def test_a_forced_outage_keeps_the_stock():
         (lambda: replenishment_of([[], [(5, 6), (2, 6)]], [1, 1], [1, 1]), "product 1: reviews"),
         (
             lambda: replay(
-                customers_of([]), np.array([3]), n_intervals=9, forced_out=spans_of([[(1, 4), (3, 5)]])
+                customers_of([]),
+                np.array([3]),
+                n_intervals=9,
+                forced_out=spans_of([[(1, 4), (3, 5)]]),
             ),
             "product 0: forced outages",
         ),

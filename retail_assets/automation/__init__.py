@@ -1,0 +1,1 @@
+"""Jobs, schedules and sensors. They name asset keys and import no asset."""

@@ -1,0 +1,1 @@
+"""Asset checks: from the contract, and per model."""

@@ -1,0 +1,1 @@
+"""Landing files to typed tables: mapping, validation and quarantine, in DuckDB SQL."""

@@ -1,0 +1,1 @@
+"""What happens if the assortment or its capacity changes."""

@@ -1,0 +1,1 @@
+"""What people look at: plots and metadata. Draws what it is handed, reads nothing."""

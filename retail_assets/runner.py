@@ -1,0 +1,177 @@
+"""Run the graph in this process: the jobs of automation/jobs.py, one after another.
+
+What ``retail-assets run`` and ``demo`` do; the daemon does the same on its own. No
+computation belongs here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from retail_assets import contract
+from retail_assets.errors import RetailAssetsError, SettingsError
+from retail_assets.settings import HOME_VARIABLE, LANDING_VARIABLE, Settings
+from retail_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+DAGSTER_YAML = "telemetry:\n  enabled: false\n"
+
+
+def prepare(home: Path, landing: Path | None) -> Settings:
+    """Point this process at a home, before any definition is imported.
+
+    Raises
+    ------
+    SettingsError
+        When the landing folder does not exist.
+    """
+    settings = Settings.load(home, landing)
+    if not settings.landing.is_dir():
+        raise SettingsError(f"{settings.landing}: no such folder; name one with --landing")
+    dagster_home = settings.home / "dagster"
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    if not (dagster_home / "dagster.yaml").exists():
+        (dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
+    os.environ[HOME_VARIABLE] = str(settings.home)
+    os.environ[LANDING_VARIABLE] = str(settings.landing)
+    os.environ["DAGSTER_HOME"] = str(dagster_home)
+    return _with_first_day(settings)
+
+
+def _with_first_day(settings: Settings) -> Settings:
+    """The first landing scan sets the first business day and the time zone."""
+    from retail_assets.ingest.landing import first_day_and_timezone
+
+    if settings.file.exists() and "first_day" in settings.file.read_text():
+        return settings
+    found = first_day_and_timezone(settings)
+    return settings.save(first_day=found.first_day, timezone=found.timezone)
+
+
+def run(
+    settings: Settings, console: Console, *, until: str | None = None, force: bool = False
+) -> None:
+    """Bring every table, or those up to ``until``, up to date with the landing folder.
+
+    Raises
+    ------
+    RetailAssetsError
+        When an asset is unknown or a step fails: the step's own message.
+    """
+    if until is not None and until not in {*contract.tables(), "retail_duckdb"}:
+        known = ", ".join(contract.tables())
+        raise RetailAssetsError(f"unknown asset {until!r}; known: {known}")
+    _Run(settings, console, until, force).all()
+
+
+class _Run:
+    """One chain of jobs in this process."""
+
+    def __init__(
+        self, settings: Settings, console: Console, until: str | None, force: bool
+    ) -> None:
+        import dagster as dg
+
+        from retail_assets.definitions import build_definitions
+
+        self.console, self.until, self.force = console, until, force
+        self.warehouse = Warehouse(settings)
+        self.definitions = build_definitions({"warehouse": self.warehouse})
+        self.instance = dg.DagsterInstance.get()
+        self.wanted = self._wanted()
+
+    def _wanted(self) -> set[str]:
+        """Assets to build: ``until`` and everything it is made from."""
+        graph = self.definitions.resolve_asset_graph()
+        every = {key.to_user_string() for key in graph.materializable_asset_keys}
+        if self.until is None:
+            return every
+        found, todo = set(), [self.until]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.add(name)
+                node = graph.get(_key(name))
+                todo += [parent.to_user_string() for parent in node.parent_keys]
+        return found
+
+    def all(self) -> None:
+        from retail_assets.ingest.landing import affected_days
+
+        self._job("references", "landing files and reference tables")
+        days = affected_days(self.warehouse, force=self.force)
+        if days:
+            first, last = days
+            self._job("ingest", f"receipts of {first} to {last}", days=days)
+        else:
+            self.console.print("  receipts up to date")
+        for category in self._stale_categories(bool(days)):
+            self._job("models", f"models of {category}", category=category)
+        self._job("publish", f"publish {self.warehouse.settings.database.name}")
+
+    def _stale_categories(self, new_receipts: bool) -> list[str]:
+        with self.warehouse.session() as session:
+            rows = session.sql(
+                "SELECT DISTINCT category FROM interval_sales ORDER BY ALL"
+            ).fetchall()
+        every = [category for (category,) in rows]
+        self.instance.add_dynamic_partitions("category", every)
+        if new_receipts or self.force:
+            return every
+        last = self.until if self.until in self.wanted else "assortment_scenarios"
+        done = self.warehouse.partitions(last) if contract.table(last).partition else set(every)
+        return [category for category in every if category not in done]
+
+    def _job(
+        self,
+        name: str,
+        what: str,
+        *,
+        days: tuple[date, date] | None = None,
+        category: str | None = None,
+    ) -> None:
+        job = self.definitions.resolve_job_def(name)
+        selection = [k for k in job.asset_layer.executable_asset_keys]
+        wanted = [key for key in selection if key.to_user_string() in self.wanted]
+        if not wanted:
+            return
+        began = time.monotonic()
+        tags = {RANGE_START: str(days[0]), RANGE_END: str(days[1])} if days else {}
+        with self.console.status(f"{what} ..."):
+            result = job.execute_in_process(
+                instance=self.instance,
+                partition_key=category,
+                tags=tags,
+                asset_selection=wanted,
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+        if not result.success:
+            raise RetailAssetsError(f"{what}: {_failure(result)}")
+        self.console.print(f"  {what:<58} {time.monotonic() - began:6.1f} s")
+
+
+def _key(name: str) -> dg.AssetKey:
+    import dagster as dg
+
+    return dg.AssetKey(name)
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The message of the deepest cause of the first failed step."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            return (error.message if error else "failed").strip().splitlines()[0]
+    return "failed"

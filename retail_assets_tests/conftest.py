@@ -1,0 +1,13 @@
+"""One home for the whole test session, set before any definition is imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+_home = tempfile.TemporaryDirectory(prefix="retail-assets-tests-")
+os.environ["RETAIL_ASSETS_HOME"] = _home.name
+os.environ.pop("RETAIL_ASSETS_LANDING", None)
+# Wide enough for every test's data; partitions.py reads it once at import.
+Path(_home.name, "settings.toml").write_text("first_day = 2010-01-01\n")

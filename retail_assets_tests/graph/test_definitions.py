@@ -1,0 +1,59 @@
+"""The code location: it loads, it loads fast, and it says what the contract says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+from retail_assets import contract
+from retail_assets.definitions import build_definitions
+
+HEAVY = ("jax", "tensorflow_probability", "xgboost", "ortools", "numba", "matplotlib", "scipy")
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions()
+
+
+def test_definitions_are_loadable(definitions):
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_loading_the_code_location_imports_nothing_heavy():
+    script = (
+        "import sys, retail_assets.definitions;"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_every_contract_table_has_one_asset_with_its_schema(definitions):
+    graph = definitions.resolve_asset_graph()
+    assets = {key.to_user_string() for key in graph.materializable_asset_keys}
+    own = {n for n in contract.tables() if n == "pos_quarantine" or not n.endswith("_quarantine")}
+    assert own <= assets
+    for name in own:
+        node = graph.get(dg.AssetKey(name))
+        assert node.group_name == contract.table(name).group
+        assert [c.name for c in node.metadata["dagster/column_schema"].value.columns] == list(
+            contract.table(name).column_names
+        )
+
+
+def test_the_spine_is_one_lineage(definitions):
+    graph = definitions.resolve_asset_graph()
+    spine = [
+        "landing_files",
+        "raw_pos",
+        "pos_lines",
+        "interval_sales",
+        "inventory_status",
+        "substitution_posterior",
+        "assortment_simulation",
+    ]
+    for upstream, downstream in zip(spine, spine[1:], strict=False):
+        assert dg.AssetKey(upstream) in graph.get(dg.AssetKey(downstream)).parent_keys
