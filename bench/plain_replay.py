@@ -15,17 +15,17 @@ def plain_replay(
     units: list[int],
     initial_stock: list[int],
     n_intervals: int,
-    reviews: list[list[tuple[int, int]]] | None = None,
+    reviews: list[dict[int, int]] | None = None,
     order_up_to: list[int] | None = None,
     reorder_point: list[int] | None = None,
     shrinkage: list[tuple[int, int, int]] | None = None,
     forced_out: list[list[tuple[int, int]]] | None = None,
 ) -> dict[str, Any]:
-    """One horizon. ``reviews[product]`` holds (interval, arrival) pairs."""
+    """One horizon. ``reviews[product]`` maps interval of review to interval of arrival."""
     n = len(initial_stock)
     stock = list(initial_stock)
     pipeline: list[list[tuple[int, int]]] = [[] for _ in range(n)]
-    reviews = reviews or [[] for _ in range(n)]
+    reviews = reviews or [{} for _ in range(n)]
     forced_out = forced_out or [[] for _ in range(n)]
     names = ["first_choice", "sales", "substituted_in", "substituted_out", "lost"]
     names += ["sold_units", "substituted_units", "out_intervals"]
@@ -40,13 +40,15 @@ def plain_replay(
             if when == t:
                 stock[j] = max(0, stock[j] - gone)
         for j in range(n):
-            for when, due in reviews[j]:
-                position = stock[j] + sum(quantity for _, quantity in pipeline[j])
-                if when == t and position <= reorder_point[j] and position < order_up_to[j]:
-                    if due == t:
-                        stock[j] = order_up_to[j] - (position - stock[j])
-                    else:
-                        pipeline[j].append((due, order_up_to[j] - position))
+            if t not in reviews[j]:
+                continue
+            due = reviews[j][t]
+            position = stock[j] + sum(quantity for _, quantity in pipeline[j])
+            if position <= reorder_point[j] and position < order_up_to[j]:
+                if due == t:
+                    stock[j] += order_up_to[j] - position
+                else:
+                    pipeline[j].append((due, order_up_to[j] - position))
         kept_back = [any(a <= t < b for a, b in forced_out[j]) for j in range(n)]
         for j in range(n):
             if stock[j] == 0 or kept_back[j]:

@@ -62,6 +62,16 @@ class Table:
         return tuple(column.name for column in self.columns if column.required)
 
 
+#: Appended to every landed table: where a row came from.
+PROVENANCE = (
+    Column("source_file", "VARCHAR", False, "landing file"),
+    Column("source_row", "BIGINT", False, "line in that file; the header is line 1"),
+)
+
+#: Columns that ingest writes and no file may hold.
+OURS = frozenset({"source_file", "source_row", "origin"})
+
+
 def parse_tables(text: str) -> dict[str, Table]:
     """Read tables from the text form described in ``tables.txt``.
 
@@ -110,6 +120,7 @@ def tables() -> dict[str, Table]:
     for name, each in parsed.items():
         every[name] = each
         if each.landed:
+            every[name] = replace(each, columns=(*each.columns, *PROVENANCE))
             every[f"{name}_quarantine"] = _quarantine_of(each, parsed["pos_quarantine"])
     return every
 

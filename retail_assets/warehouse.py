@@ -8,24 +8,24 @@ Old versions stay until ``vacuum``. What a table holds belongs in contract.py.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from retail_assets import contract
-from retail_assets.errors import ContractError, RetailAssetsError
+from retail_assets.errors import RetailAssetsError
 from retail_assets.settings import Settings
+from retail_assets.staging import Scope, Staging, nothing, quoted
 
-Scope = str | tuple[date, date] | None
-"""What a write replaces: a category, an inclusive range of days, or (None) the table."""
+__all__ = ["Scope", "Session", "Warehouse"]
 
 
 @dataclass
@@ -34,8 +34,13 @@ class Session:
 
     warehouse: Warehouse
     connection: duckdb.DuckDBPyConnection
+    scratch: Path
+    """Folder that is gone with the session."""
     versions: dict[str, int] = field(default_factory=dict)
     _viewed: set[str] = field(default_factory=set)
+    # Names are looked up on a connection without views: one that binds a view over
+    # read_parquet there fails ("cannot take NULL list as parameter").
+    _names: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
 
     def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Any:
         """Run SQL; names of contract tables resolve to their current Delta version.
@@ -54,7 +59,13 @@ class Session:
         self.connection.execute(statement, parameters)
 
     def _resolve(self, query: str) -> None:
-        for name in self.connection.get_table_names(query) & contract.tables().keys():
+        words = set(re.findall(r"\w+", query)) & contract.tables().keys()
+        try:
+            names = self._names.get_table_names(query) if words else set()
+        except duckdb.Error:
+            # An INSERT into a temporary table, say, which that connection does not know.
+            names = words
+        for name in names & words:
             self._view(name)
 
     def _view(self, name: str) -> None:
@@ -65,6 +76,20 @@ class Session:
         if version is not None:
             self.versions[name] = version
         self.connection.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {source}')
+
+    @contextmanager
+    def staging(self, name: str, scope: Scope = None) -> Iterator[Staging]:
+        """New rows for ``scope`` of a table, added in batches; ``commit()`` makes them current.
+
+        Without a commit (an error, say) the batches are deleted and the table stays.
+        """
+        folder = self.warehouse.path(name)
+        staging = Staging(self.connection, contract.table(name), folder, scope)
+        try:
+            yield staging
+        finally:
+            if not staging.committed:
+                staging.discard()
 
     def replace(self, name: str, rows: duckdb.DuckDBPyRelation, scope: Scope = None) -> int:
         """Replace what ``scope`` covers of a table by ``rows``, in one commit.
@@ -86,39 +111,9 @@ class Session:
         ContractError
             When a row breaks the contract. Nothing is written then.
         """
-        table = contract.table(name)
-        self.connection.execute("DROP TABLE IF EXISTS staged")
-        _typed(rows, table).create("staged")
-        try:
-            broken = self._breaches(table, scope)
-            if broken:
-                raise ContractError(name, broken)
-            staged = self.connection.table("staged")
-            self.warehouse._commit(table, staged, scope)
-            return int(staged.count("*").fetchall()[0][0])
-        finally:
-            self.connection.execute("DROP TABLE IF EXISTS staged")
-
-    def _breaches(self, table: contract.Table, scope: Scope) -> list[str]:
-        tests = {f"{c} is empty": f'"{c}" IS NULL' for c in table.required_columns}
-        tests |= {f"not {rule}": f"NOT ({rule})" for rule in table.rules}
-        if table.partition and scope is not None:
-            tests[f"{table.partition} outside {scope}"] = f"NOT ({_predicate(table, scope)})"
-        if not tests:
-            return []
-        counts = self.connection.sql(
-            "SELECT " + ", ".join(f"count(*) FILTER ({test})" for test in tests.values())
-            + " FROM staged"
-        ).fetchall()[0]
-        broken = [f"{n} rows: {why}" for why, n in zip(tests, counts, strict=True) if n]
-        if table.key:
-            keys = ", ".join(f'"{k}"' for k in table.key)
-            doubled = self.connection.sql(
-                f"SELECT {keys} FROM staged GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
-            ).fetchall()
-            if doubled:
-                broken.append(f"duplicate key ({', '.join(table.key)}) = {doubled[0]}")
-        return broken
+        with self.staging(name, scope) as staging:
+            staging.add(rows)
+            return staging.commit()
 
 
 class Warehouse:
@@ -140,7 +135,7 @@ class Warehouse:
             )
             connection.execute("SET TimeZone = 'UTC'")
             try:
-                yield Session(self, connection)
+                yield Session(self, connection, Path(spill))
             finally:
                 connection.close()
 
@@ -206,7 +201,7 @@ class Warehouse:
         with self.session() as session:
             # Readers of DuckDB 1.4 and later can open this storage version.
             session.connection.execute(
-                f"ATTACH '{_quoted(str(partial))}' AS out (STORAGE_VERSION 'v1.4.0')"
+                f"ATTACH '{quoted(str(partial))}' AS out (STORAGE_VERSION 'v1.4.0')"
             )
             for name, table in contract.tables().items():
                 version, source = self._source(name)
@@ -222,10 +217,10 @@ class Warehouse:
         kind = "TABLE" if count <= self.settings.publish_max_rows else "VIEW"
         run = session.connection.execute
         run(f'CREATE {kind} out."{table.name}" AS {source}')
-        run(f"COMMENT ON {kind} out.\"{table.name}\" IS '{_quoted(table.description)}'")
+        run(f"COMMENT ON {kind} out.\"{table.name}\" IS '{quoted(table.description)}'")
         for column in table.columns:
-            comment = _quoted(column.description)
-            run(f"COMMENT ON COLUMN out.\"{table.name}\".\"{column.name}\" IS '{comment}'")
+            comment = quoted(column.description)
+            run(f'COMMENT ON COLUMN out."{table.name}"."{column.name}" IS \'{comment}\'')
         return count
 
     def _open(self, name: str) -> DeltaTable | None:
@@ -240,9 +235,8 @@ class Warehouse:
         delta = self._open(name)
         files = [] if delta is None else delta.file_uris()
         if delta is None or not files:
-            nulls = ", ".join(f'NULL::{c.type} AS "{c.name}"' for c in table.columns)
-            return (None if delta is None else delta.version()), f"SELECT {nulls} WHERE false"
-        listed = ", ".join(f"'{_quoted(uri)}'" for uri in files)
+            return (None if delta is None else delta.version()), nothing(table)
+        listed = ", ".join(f"'{quoted(uri)}'" for uri in files)
         hive = ""
         if table.partition:
             # Without hive_types the categories "1" and "10" would come back as BIGINT.
@@ -255,51 +249,3 @@ class Warehouse:
         )
         source = f"read_parquet([{listed}], union_by_name = true{hive})"
         return delta.version(), f"SELECT {columns} FROM {source}"
-
-    def _commit(
-        self, table: contract.Table, rows: duckdb.DuckDBPyRelation, scope: Scope
-    ) -> None:
-        self.settings.lake.mkdir(parents=True, exist_ok=True)
-        write_deltalake(
-            self.settings.lake / table.name,
-            rows.to_arrow_reader(200_000),
-            partition_by=[table.partition] if table.partition else None,
-            mode="overwrite",
-            predicate=_predicate(table, scope) if scope is not None else None,
-            schema_mode=None if scope is not None else "overwrite",
-            commit_properties=CommitProperties(max_commit_retries=50),
-        )
-
-
-def _typed(rows: duckdb.DuckDBPyRelation, table: contract.Table) -> duckdb.DuckDBPyRelation:
-    unknown = set(rows.columns) - set(table.column_names)
-    missing = set(table.required_columns) - set(rows.columns)
-    if unknown or missing:
-        raise ContractError(
-            table.name,
-            [f"column {c} is not in the contract" for c in sorted(unknown)]
-            + [f"column {c} is missing" for c in sorted(missing)],
-        )
-    have = set(rows.columns)
-    return rows.project(
-        ", ".join(
-            f'CAST("{c.name}" AS {c.type}) AS "{c.name}"'
-            if c.name in have
-            else f'NULL::{c.type} AS "{c.name}"'
-            for c in table.columns
-        )
-    )
-
-
-def _predicate(table: contract.Table, scope: Scope) -> str:
-    if isinstance(scope, tuple):
-        first, last = scope
-        return (
-            f"{table.partition} >= DATE '{first.isoformat()}'"
-            f" AND {table.partition} <= DATE '{last.isoformat()}'"
-        )
-    return f"{table.partition} = '{_quoted(str(scope))}'"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

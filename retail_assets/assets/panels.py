@@ -18,6 +18,8 @@ from retail_assets.models.panel import Panel, StorePanel
 from retail_assets.warehouse import Session
 
 MICROSECONDS_PER_MINUTE = 60_000_000
+SURELY = 9.21  # -ln 1e-4: expected sales missed before silence stops being chance
+NOT_DELISTED_DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,28 @@ class StoreClock:
         First interval of each business day, and one past the last.
     opens : (D,) int64
         Opening instants, microseconds since 1970 UTC.
+    days : (D,) datetime64[D]
+        Business days.
     grain : int
         Length of an interval, microseconds.
+    timezone : str
     """
 
     first_interval: NDArray[np.int64]
     opens: NDArray[np.int64]
+    days: NDArray[np.datetime64]
     grain: int
+    timezone: str
 
     def start(self, interval: NDArray[np.int64]) -> NDArray[np.int64]:
         """Instants at which intervals begin."""
         day = np.searchsorted(self.first_interval, interval, side="right") - 1
         return self.opens[day] + (interval - self.first_interval[day]) * self.grain
+
+    def first_of(self, day: date, *, after: bool = False) -> int:
+        """First interval of a business day, or (``after``) the first one behind it."""
+        side = "right" if after else "left"
+        return int(self.first_interval[np.searchsorted(self.days, np.datetime64(day), side=side)])
 
     def interval_at(self, instant: NDArray[np.int64]) -> NDArray[np.int64]:
         """Interval that holds an instant; the next one when closed; T past the end."""
@@ -84,6 +96,7 @@ SELECT business_date, epoch_us(open_at) AS opens, n_intervals, grain_minutes, fo
 FROM panel_days WHERE store_id = $store AND has_receipts ORDER BY business_date
 """
 
+# Hour of the week in the store's own time, 0 = Monday midnight.
 _SEASON = """
 SELECT (isodow(local) - 1) * 24 + hour(local) AS season FROM (
     SELECT business_date, k, (open_at + to_minutes(k * grain_minutes)) AT TIME ZONE timezone AS local
@@ -155,30 +168,33 @@ def _store(
     clock = StoreClock(
         np.concatenate([[0], np.cumsum(days["n_intervals"])]).astype(np.int64),
         np.asarray(days["opens"], np.int64),
+        np.asarray(days["business_date"], "datetime64[D]"),
         int(days["grain_minutes"][0]) * MICROSECONDS_PER_MINUTE,
+        str(days["timezone"][0]),
     )
     season = session.sql(_SEASON, {"store": store}).fetchnumpy()["season"]
     sales = session.sql(_SALES, {"store": store, "category": category}).fetchnumpy()
     counts = np.bincount(np.asarray(sales["position"], np.int64), minlength=len(products))
     footfall = np.asarray(days["footfall"], np.float64)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     panel = StorePanel(
         store_id=store,
         season=np.asarray(season, np.int16),
         day=np.repeat(np.arange(len(clock.opens), dtype=np.int32), days["n_intervals"]),
-        indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        indptr=indptr,
         interval=np.asarray(sales["interval"], np.int32),
         transactions=np.asarray(sales["transactions"], np.int32),
         footfall=footfall if footfall.any() else None,
-        deliveries=_deliveries(session, store, str(days["timezone"][0]), clock, len(products)),
-        listed=_listed(products, np.asarray(days["business_date"], "datetime64[D]"), clock),
+        deliveries=_deliveries(session, store, clock, len(products)),
+        listed=_listed(products, clock, indptr, np.asarray(sales["interval"], np.int64)),
     )
     return panel, clock
 
 
 def _deliveries(
-    session: Session, store: str, timezone: str, clock: StoreClock, n_products: int
+    session: Session, store: str, clock: StoreClock, n_products: int
 ) -> tuple[NDArray[np.int32], ...] | None:
-    rows = session.sql(_DELIVERIES, {"store": store, "timezone": timezone}).fetchnumpy()
+    rows = session.sql(_DELIVERIES, {"store": store, "timezone": clock.timezone}).fetchnumpy()
     if not len(rows["position"]):
         return None
     intervals = clock.interval_at(np.asarray(rows["instant"], np.int64)).astype(np.int32)
@@ -190,19 +206,27 @@ def _deliveries(
 
 
 def _listed(
-    products: list[tuple], days: NDArray[np.datetime64], clock: StoreClock
+    products: list[tuple], clock: StoreClock, indptr: NDArray[np.int64], sold: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Launch to delist date of each product, as intervals."""
-    bounds = [
-        (
-            0 if launch is None else int(np.searchsorted(days, np.datetime64(launch))),
-            len(days)
-            if delist is None
-            else int(np.searchsorted(days, np.datetime64(delist), side="right")),
-        )
-        for _, launch, delist, _ in products
-    ]
-    return clock.first_interval[np.asarray(bounds, np.int64)]
+    """When each product was in the range: launch and delist date, else its sales.
+
+    Where no date is known, silence before the first or after the last sale that is too
+    long for chance (the threshold of the zero-run test, 1e-4) means not in the range;
+    at the end only after 28 days, because until then it is more likely out of stock.
+    """
+    end = int(clock.first_interval[-1])
+    patience = int(NOT_DELISTED_DAYS * end / len(clock.opens))
+    bounds = []
+    for at, (_, launch, delist, _) in enumerate(products):
+        own = sold[indptr[at] : indptr[at + 1]]
+        first, last = (int(own[0]), int(own[-1]) + 1) if len(own) else (0, end)
+        rate = len(own) / (last - first)
+        begin = clock.first_of(launch) if launch else first if rate * first > SURELY else 0
+        silence = end - last
+        gone = rate * silence > SURELY and silence > patience
+        stop = clock.first_of(delist, after=True) if delist else last if gone else end
+        bounds.append((min(begin, first), max(stop, last)))
+    return np.asarray(bounds, np.int64)
 
 
 def instants(values: NDArray[np.int64]) -> pa.Array:

@@ -11,6 +11,7 @@ from retail_assets.simulator.engine import (
 )
 from retail_assets.simulator.presets import frozen_truth, load_preset, preset_names
 from retail_assets.simulator.specs import CategorySpec, RetailSpec, StoreSpec
+from retail_assets.simulator.writer import write_landing, write_preset
 
 __all__ = [
     "CategoryHistory",
@@ -24,4 +25,6 @@ __all__ = [
     "panel_of",
     "preset_names",
     "simulate",
+    "write_landing",
+    "write_preset",
 ]

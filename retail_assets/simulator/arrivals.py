@@ -18,7 +18,7 @@ from retail_assets.simulator.specs import CategorySpec, RetailSpec
 
 # Streams of randomness: one generator per (seed, store, category, purpose), so that a change
 # in one place leaves every other draw as it was (common random numbers between variants).
-SHOCK, RATES, ARRIVALS, LISTS, ORDERS, SHRINKAGE, RECEIPTS, TRIALS = range(8)
+SHOCK, RATES, ARRIVALS, LISTS, ORDERS, SHRINKAGE, RECEIPTS, COUNTS, TRIALS, SHIPMENTS = range(10)
 
 
 def generator(seed: int, store: int, category: int, purpose: int) -> np.random.Generator:

@@ -85,13 +85,12 @@ class StoreHistory:
         """(n,) customers who wanted the product and left with nothing."""
         return self.replay.lost
 
-    def deliveries(self) -> tuple[NDArray[np.int32], ...]:
+    def deliveries(self, n_intervals: int) -> tuple[NDArray[np.int32], ...]:
         """Per product, the intervals at whose start an order may have come in."""
         orders = self.replenishment
-        return tuple(
-            np.unique(orders.arrival[a:b][orders.arrival[a:b] > 0]).astype(np.int32)
-            for a, b in zip(orders.indptr[:-1], orders.indptr[1:], strict=True)
-        )
+        bounds = zip(orders.indptr[:-1], orders.indptr[1:], strict=True)
+        every = (np.unique(orders.arrival[a:b]).astype(np.int32) for a, b in bounds)
+        return tuple(at[(at > 0) & (at < n_intervals)] for at in every)
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,7 @@ def panel_of(
                 sold.sales_interval,
                 sold.sales_transactions,
                 traffic if others else None,
-                sold.deliveries() if deliveries else None,
+                sold.deliveries(calendar.n_intervals) if deliveries else None,
             )
         )
     return Panel(own.spec.products, tuple(stores))

@@ -48,7 +48,7 @@ def ranked_lists(
 
 
 @numba.njit(cache=True)
-def _step(first, cumulated, uniform, lists):
+def _step(first, cumulated, uniform, lists):  # type: ignore[no-untyped-def]
     n = cumulated.shape[1]
     for i in range(len(first)):
         target = np.searchsorted(cumulated[first[i]], uniform[i], side="right")
@@ -56,7 +56,7 @@ def _step(first, cumulated, uniform, lists):
 
 
 @numba.njit(cache=True)
-def _walk(first, cumulated, rng, lists):
+def _walk(first, cumulated, rng, lists):  # type: ignore[no-untyped-def]
     n, room = cumulated.shape[1], lists.shape[1]
     seen = np.full(n, -1, np.int64)
     for i in range(len(first)):

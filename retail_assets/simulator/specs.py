@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_assets.models.panel import ChoiceModel, Rates
+from retail_assets.models.panel import ChoiceModel
 
 DAY_MINUTES = 1440
 ALL_DAY = ((0, DAY_MINUTES),) * 7
@@ -206,12 +206,13 @@ class CategorySpec:
 class TrialSpec:
     """Style trials and shipments of a box service beside the shops (cold start).
 
+    Every product is a style; its group is ``ProductInfo.group`` or else its category.
+
     Parameters
     ----------
-    category : str
-        Its products are the styles; the group of a style is ``ProductInfo.group``.
-    mean, strength : float
+    mean : tuple of (group, mean)
         Each style's p is drawn from Beta(mean * strength, (1 - mean) * strength).
+    strength : float
     per_day : float
         Mean number of boxes that could hold a style, per style and day.
     keep_rate : float
@@ -220,12 +221,22 @@ class TrialSpec:
         Mean days until a return.
     """
 
-    category: str
-    mean: float = 0.15
+    mean: tuple[tuple[str, float], ...]
     strength: float = 20.0
     per_day: float = 4.0
     keep_rate: float = 0.7
     return_days: float = 9.0
+
+
+@dataclass(frozen=True)
+class WarehouseSpec:
+    """Stock behind the shops: weeks of first-choice demand on hand, per product."""
+
+    warehouse: str
+    weeks_on_hand: tuple[tuple[str, float], ...]
+    default_weeks: float = 2.5
+    lead_time_days: float = 7.0
+    lead_time_sd: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -268,8 +279,11 @@ class RetailSpec:
     return_share, void_share : float
         Share of receipt lines that come back or are voided at the till.
     count_days : int
-        Stock is counted at closing every this many days; 0 = never.
+        Stock is counted every this many days, at a random moment of the day; 0 = never.
+    deliveries_known : bool
+        Write deliveries.csv.
     trials : TrialSpec or None
+    warehouse : WarehouseSpec or None
     sale : SaleSpec or None
     """
 
@@ -286,10 +300,8 @@ class RetailSpec:
     joint_baskets: float = 0.0
     return_share: float = 0.0
     void_share: float = 0.0
-    count_days: int = 0
+    count_days: int = 1
+    deliveries_known: bool = False
     trials: TrialSpec | None = None
+    warehouse: WarehouseSpec | None = None
     sale: SaleSpec | None = None
-
-    def truth(self, category: CategorySpec, arrival_rate: NDArray[np.float64]) -> Rates:
-        """The true rates of a category, given its λ per store (S, n)."""
-        return Rates(arrival_rate, category.substitution_rate, category.choice_model)

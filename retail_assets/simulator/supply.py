@@ -150,7 +150,8 @@ def stock_ledger(
     customers, replay, initial, replenishment, shrinkage
         Of one store and category; the replay recorded.
     ask_interval : (q,) int64
-        Ascending intervals at whose start (before its deliveries) stock is asked for.
+        Ascending intervals at whose start (after its deliveries, before its customers)
+        stock is asked for.
 
     Returns
     -------
@@ -191,11 +192,11 @@ def stock_ledger(
 
 
 @numba.njit(cache=True)
-def _ledger(
+def _ledger(  # type: ignore[no-untyped-def]
     initial, sold_at, sold, review, arrival, arrivals, level, point, gone_at, gone, ask,
     ordered, on_hand,
 ):  # fmt: skip
-    """One product's stock: asked, then arrivals, shrinkage, review, then the customers."""
+    """One product's stock: arrivals, shrinkage, review, the question, then the customers."""
     held, on_order = initial, 0
     s = r = a = g = q = 0
     far = np.iinfo(np.int64).max
@@ -208,10 +209,7 @@ def _ledger(
         t = min(t_sold, t_review, t_arrival, t_gone, t_ask)
         if t == far:
             break
-        if t_ask == t:
-            on_hand[q] = held
-            q += 1
-        elif t_arrival == t and arrivals[a] < r:
+        if t_arrival == t and arrivals[a] < r:
             held += ordered[arrivals[a]]
             on_order -= ordered[arrivals[a]]
             a += 1
@@ -224,6 +222,9 @@ def _ledger(
                 ordered[r] = level - position
                 on_order += ordered[r]
             r += 1
+        elif t_ask == t:
+            on_hand[q] = held
+            q += 1
         else:
             held -= sold[s]
             s += 1

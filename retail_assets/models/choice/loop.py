@@ -5,6 +5,8 @@ outage) has its stock moved from the shelf to the back room, so that the inner
 loop asks one question only: is anything on the shelf?
 """
 
+# mypy: disable-error-code="no-untyped-def"
+
 from __future__ import annotations
 
 import numba
@@ -137,6 +139,27 @@ def order(i, orders, ordered, on_order, stock):
 
 
 @numba.njit(cache=True)
+def shrink(product, units, t, stock, out_since):
+    """Units vanish, wherever they are kept; at most what is there."""
+    shelf, back_room, hidden = stock
+    held = back_room if hidden[product] else shelf
+    gone = min(held[product], units)
+    held[product] -= gone
+    if gone > 0 and held[product] == 0 and not hidden[product]:
+        out_since[product] = t
+
+
+@numba.njit(cache=True)
+def hide(product, t, stock, out_since):
+    """A forced outage begins: the shelf's stock goes to the back room."""
+    shelf, back_room, hidden = stock
+    if shelf[product] > 0:
+        out_since[product] = t
+    back_room[product], shelf[product] = shelf[product], 0
+    hidden[product] = True
+
+
+@numba.njit(cache=True)
 def horizon(
     interval,
     choices,
@@ -172,6 +195,8 @@ def horizon(
     customer = 0
     for event in range(len(time)):
         t, i = time[event], index[event]
+        if kind[event] == ARRIVAL and ordered[i] == 0:
+            continue
         if customer < len(units) and interval[customer] < t:
             customer = serve(customer, t, interval, choices, units, shelf, out_since, totals, log)
         if kind[event] == REVIEW:
@@ -183,23 +208,14 @@ def horizon(
             on_order[owner[i]] -= ordered[i]
             put_on_shelf(owner[i], ordered[i], t, stock, out_since, *keep)
         elif kind[event] == SHRINKAGE:
-            product = shrink_product[i]
-            held = back_room if hidden[product] else shelf
-            gone = min(held[product], shrink_units[i])
-            held[product] -= gone
-            if gone > 0 and held[product] == 0 and not hidden[product]:
-                out_since[product] = t
+            shrink(shrink_product[i], shrink_units[i], t, stock, out_since)
         elif kind[event] == FORCED_STOP:
             product = forced_product[i]
             returning, back_room[product] = back_room[product], 0
             hidden[product] = False
             put_on_shelf(product, returning, t, stock, out_since, *keep)
         else:
-            product = forced_product[i]
-            if shelf[product] > 0:
-                out_since[product] = t
-            back_room[product], shelf[product] = shelf[product], 0
-            hidden[product] = True
+            hide(forced_product[i], t, stock, out_since)
     serve(customer, n_intervals, interval, choices, units, shelf, out_since, totals, log)
     for product in range(n):
         if shelf[product] == 0:

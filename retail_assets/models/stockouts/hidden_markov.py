@@ -36,8 +36,8 @@ MAX_DROP_SHARE = 0.05
 # Expected transactions missed per outage below which receipts cannot tell:
 # -ln 1e-4, the shortest outage the paper's zero-run test could ever flag.
 LOW_POWER_BELOW = 9.21
-# Pseudo-restocks that pull each phase of a delivery rhythm to the mean hazard.
-PHASE_STRENGTH = 0.1
+# Pseudo-events that pull each phase of a delivery rhythm to the mean of all.
+PHASE_STRENGTH = 0.2
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,14 @@ class HmmParams:
     ----------
     arrival_rate : float
         Lambda: own first-choice transactions per interval at weight 1.
-    out_after_sale : float
-        q: probability that a transaction takes the last unit.
+    out_after_sale : tuple of float
+        q: probability that a transaction takes the last unit, one per phase of the
+        series (see `Series`).
     out_otherwise : float
         Epsilon: probability per interval without a sale that stock vanishes.
     restock_hazard : tuple of float
         r: probability that a product out of stock is back at the start of an
-        interval, one per phase of the series (see `Series`).
+        interval, one per phase.
     dispersion : float
         Variance of the in-stock transactions = mean + dispersion x mean^2.
     initial_out : float
@@ -62,23 +63,21 @@ class HmmParams:
     """
 
     arrival_rate: float
-    out_after_sale: float
+    out_after_sale: tuple[float, ...]
     out_otherwise: float
     restock_hazard: tuple[float, ...]
     dispersion: float = 0.0
     initial_out: float = 0.1
 
     def as_array(self) -> Floats:
-        """(5,) for the kernels: all but the hazards."""
+        """(4,) for the kernels: what does not depend on the phase."""
         return np.array(
-            [
-                self.arrival_rate,
-                self.out_after_sale,
-                self.out_otherwise,
-                self.dispersion,
-                self.initial_out,
-            ]
+            [self.arrival_rate, self.out_otherwise, self.dispersion, self.initial_out]
         )
+
+    def table(self) -> Floats:
+        """(2, phases) for the kernels."""
+        return np.array([self.restock_hazard, self.out_after_sale])
 
 
 @dataclass(frozen=True)
@@ -114,15 +113,18 @@ class Series:
         transactions: NDArray[np.int32],
         weight: Floats,
         inflow: Floats | None = None,
-        deliveries: NDArray[np.int32] | None = None,
+        phase: NDArray[np.int16] | None = None,
     ) -> Series:
         """Lay out one product's sparse sales; the only place where zeros are stored."""
         counts = np.zeros(len(weight), np.int32)
         counts[interval] = transactions
-        phase = np.zeros(len(weight), np.int16)
-        if deliveries is not None:
-            phase[deliveries] = 1
-        return Series(counts, weight, np.zeros(len(weight)) if inflow is None else inflow, phase)
+        nothing = np.zeros(len(weight))
+        return Series(
+            counts,
+            weight,
+            nothing if inflow is None else inflow,
+            nothing.astype(np.int16) if phase is None else phase,
+        )
 
 
 @dataclass(frozen=True)
@@ -136,16 +138,15 @@ class Smoothed:
     log_lik : float
     statistics : (N,) float64
         The E step's sums, indexed by the names in `kernels`.
-    restocks, waits : (phases,) float64
-        Expected restocks, and expected intervals that began without stock.
+    by_phase : (4, phases) float64
+        Expected restocks, waits without stock, run-outs, and transactions.
     """
 
     p_out: Floats
     p_back: Floats
     log_lik: float
     statistics: Floats
-    restocks: Floats
-    waits: Floats
+    by_phase: Floats
 
     def __getitem__(self, name: int) -> float:
         return float(self.statistics[name])
@@ -168,17 +169,17 @@ class Smoothed:
 def smooth(series: Series, params: HmmParams) -> Smoothed:
     """P(out of stock at the start of each interval | all sales), by forward-backward."""
     p_out, p_back = np.empty(series.n_intervals), np.empty(series.n_intervals)
-    statistics, restocks, waits = k.expect(
+    statistics, by_phase = k.expect(
         series.counts,
         series.weight,
         series.inflow,
         series.phase,
-        np.array(params.restock_hazard),
+        params.table(),
         params.as_array(),
         p_out,
         p_back,
     )
-    return Smoothed(p_out, p_back, float(statistics[k.LOG_LIK]), statistics, restocks, waits)
+    return Smoothed(p_out, p_back, float(statistics[k.LOG_LIK]), statistics, by_phase)
 
 
 def sample_paths(
@@ -194,8 +195,8 @@ def sample_paths(
             series.counts,
             series.weight * (params.arrival_rate + series.inflow),
             np.array(params.restock_hazard)[series.phase],
+            np.array(params.out_after_sale)[series.phase],
             params.dispersion,
-            params.out_after_sale,
             params.out_otherwise,
             params.initial_out,
             rng.random(series.n_intervals),
@@ -231,34 +232,33 @@ class Prior:
 def maximise(series: Series, params: HmmParams, smoothed: Smoothed, prior: Prior) -> HmmParams:
     """M step: maximum a posteriori given the E step's expectations."""
     s = smoothed
-    pseudo_sales = prior.strength / prior.out_after_sale
-    q = (s[k.RAN_OUT] + prior.strength) / (float(series.counts.sum()) + pseudo_sales)
     zero_in = max(s[k.ZERO_IN], 1.0)
     dropped = min(s[k.DROPPED], MAX_DROP_SHARE * s[k.RAN_OUT]) / zero_in
     rate = s[k.OWN_SALES] / s[k.EXPOSURE] if s[k.EXPOSURE] > 0 else params.arrival_rate
-    spread = s[k.PAIRS] / s[k.SQUARES] if s[k.SQUARES] > 0 else 0.0
+    # Below two standard errors a dispersion is noise: at rates of .01 it would reach .3.
+    real = s[k.PAIRS] > 2.0 * np.sqrt(2.0 * s[k.SQUARES])
+    spread = s[k.PAIRS] / s[k.SQUARES] if real else 0.0
+    restocks, waits, run_outs, transactions = s.by_phase
+    live = np.array(params.restock_hazard) > 0
+    hazard = _shrunk(restocks * live, waits * live, prior.restock_hazard, prior.strength)
+    after_sale = _shrunk(run_outs, transactions, prior.out_after_sale, prior.strength)
     return HmmParams(
         arrival_rate=rate,
-        out_after_sale=float(np.clip(q, 1e-9, 0.9)),
+        out_after_sale=tuple(np.clip(after_sale, 1e-9, 0.9).tolist()),
         out_otherwise=float(np.clip(dropped, 0.0, 0.1)),
-        restock_hazard=_hazards(params, s, prior),
+        restock_hazard=tuple(np.where(live, np.clip(hazard, 1e-7, 1.0 - 1e-7), 0.0).tolist()),
         dispersion=float(np.clip(spread, 0.0, MAX_DISPERSION)),
         initial_out=float(np.clip(s.share_out, 0.01, 0.9)),
     )
 
 
-def _hazards(params: HmmParams, smoothed: Smoothed, prior: Prior) -> tuple[float, ...]:
-    """Restocks per wait in each phase, shrunk to their mean; a hazard of 0 stays 0."""
-    live = np.array(params.restock_hazard) > 0
-    restocks, waits = smoothed.restocks * live, smoothed.waits * live
-    back = restocks.sum() + prior.strength
-    mean = back / (waits.sum() + prior.strength / prior.restock_hazard)
-    pseudo = PHASE_STRENGTH if live.sum() > 1 else 0.0
-    if not pseudo:
-        each = np.where(live, mean, 0.0)
-    else:
-        each = np.where(live, (restocks + pseudo) / (waits + pseudo / mean), 0.0)
-    return tuple(float(h) for h in np.where(live, np.clip(each, 1e-7, 1.0 - 1e-7), 0.0))
+def _shrunk(events: Floats, chances: Floats, prior: float, strength: float) -> Floats:
+    """Events per chance in each phase, shrunk to the mean of all phases, that to the prior."""
+    mean = (events.sum() + strength) / (chances.sum() + strength / prior)
+    if len(events) == 1:
+        return np.array([mean])
+    each: Floats = (events + PHASE_STRENGTH) / (chances + PHASE_STRENGTH / mean)
+    return each
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def fit(
     tolerance: float = 1e-6,
 ) -> HmmFit:
     """Baum-Welch from ``start``; stops when the log-likelihood gains < tolerance x |it|."""
-    prior = prior or Prior(start.out_after_sale, max(start.restock_hazard))
+    prior = prior or Prior(max(start.out_after_sale), max(start.restock_hazard))
     params, before, converged = start, -np.inf, False
     for _ in range(max_iterations):
         smoothed = smooth(series, params)

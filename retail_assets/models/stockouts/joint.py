@@ -3,32 +3,99 @@
 A product sells more while a substitute is out; read as its own rate, that
 inflates lambda by 6-35 % and hides its own stock-outs. So sweeps alternate between
 (1) a hidden Markov model per store x product given the inflow from the others,
-(2) demand level of each interval given availability, and (3) step 2's EM of
+(2) the demand level of each interval given availability, and (3) step 2's EM of
 demand and substitution rates given P(out). Probabilities of the sources are kept
 as sparse segments; every series is laid out alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_assets.models.panel import Panel, Rates, Spans, StorePanel
+from retail_assets.models.panel import Panel, Rates, StorePanel
 from retail_assets.models.stockouts import hidden_markov as hmm
 from retail_assets.models.stockouts.profile import DemandLevel, estimate_level, flat_level
-from retail_assets.models.stockouts.soft_spans import SoftSpans, hard_runs, join
+from retail_assets.models.stockouts.rhythm import Rhythm, calendar_phases, learn_rhythm
+from retail_assets.models.stockouts.soft_spans import SoftSpans, join
+from retail_assets.models.stockouts.status import (
+    ProductStatus,
+    StatusFit,
+    StatusSpans,
+    StoreStatus,
+    lay_out,
+)
 from retail_assets.models.stockouts.zero_runs import ZeroRuns, corrected_test
 from retail_assets.models.substitution.em import fit_em
 from retail_assets.models.substitution.patterns import availability_statistics
 
 Floats = NDArray[np.float64]
 
-SWEEPS = 6
+MAX_SWEEPS = 10
 STEPS_PER_SWEEP = 4
-# Flows below this share of the receiver's own rate are left out of its inflow.
-NEGLIGIBLE_FLOW = 0.002
+FINAL_STEPS = 8
+# The sweep whose inflow is good enough to look for a delivery rhythm.
+RHYTHM_SWEEP = 2
+# Sweeps stop when no rate moves by more than this share.
+TOLERANCE = 0.005
+# With fewer transactions there is no rate to speak of, and the rule decides.
+MIN_TRANSACTIONS = 5
+# Assumed where a product shows no long run: own sales missed per outage, sales between two.
+TYPICAL_MISSED, TYPICAL_SALES = 15.0, 100.0
+# P(out) where nothing is known: status in stock, without a claim.
+UNKNOWN = 0.5
+
+
+def fit_status(
+    panel: Panel,
+    *,
+    seed: int = 0,
+    max_sweeps: int = MAX_SWEEPS,
+    learn_deliveries: bool = True,
+) -> StatusFit:
+    """Infer who was out of stock when, from receipts alone.
+
+    Parameters
+    ----------
+    panel : Panel
+        One category on minute, hour or day intervals. A weekly grain is refused by
+        the caller: an outage shorter than an interval leaves no zero.
+    seed : int
+        Nothing here is random; kept so that every model has the same signature.
+    max_sweeps : int
+        Sweeps over products, demand level and rates.
+    learn_deliveries : bool
+        Look for a delivery rhythm where no calendar is known.
+
+    Returns
+    -------
+    StatusFit
+
+    Raises
+    ------
+    ValueError
+        A panel without stores or products, or a store without intervals.
+    """
+    _check(panel)
+    works = [_start(store) for store in panel.stores]
+    n = panel.n_products
+    rates = Rates(np.array([w.rates() for w in works]), np.zeros((n, n)))
+    converged, sweep = False, 0
+    while sweep < max_sweeps and not converged:
+        for work, rate in zip(works, rates.arrival_rate, strict=True):
+            _sweep(work, rate, rates.substitution_rate)
+            if sweep == RHYTHM_SWEEP and learn_deliveries and work.store.deliveries is None:
+                _look_for_rhythms(work, rate, rates.substitution_rate)
+        before, rates = rates, _rates(panel, works, rates)
+        sweep += 1
+        converged = sweep > RHYTHM_SWEEP + 2 and _moved(before, rates) < TOLERANCE
+    stores = tuple(
+        _finish(work, rate, rates.substitution_rate)
+        for work, rate in zip(works, rates.arrival_rate, strict=True)
+    )
+    return StatusFit(panel, stores, rates, sweep, converged)
 
 
 @dataclass
@@ -40,63 +107,161 @@ class _Work:
     params: list[hmm.HmmParams]
     priors: list[hmm.Prior]
     soft: list[SoftSpans]
+    rhythms: list[Rhythm | None]
+    sold: list[float]
+
+    @property
+    def fitted(self) -> list[int]:
+        """Products with enough sales for a model."""
+        return [j for j, sold in enumerate(self.sold) if sold >= MIN_TRANSACTIONS]
+
+    def rates(self) -> Floats:
+        return np.array([p.arrival_rate for p in self.params])
+
+    def typical_outage(self) -> float:
+        """Median over products of the mean outage length; a twentieth of all where none."""
+        lengths = [1.0 / max(p.restock_hazard) for p in self.params if len(p.restock_hazard) == 1]
+        return float(np.median(lengths)) if lengths else self.store.n_intervals / 20.0
+
+    def series(self, rate: Floats, alpha: Floats, product: int) -> hmm.Series:
+        return lay_out(
+            self.store, self.level.weight, self.soft, rate, alpha, self.rhythms[product], product
+        )
 
 
-def fit_level_and_status(work: _Work, alpha: Floats, last: bool = False) -> None:
-    """One sweep over a store's products, each seeing the latest P(out) of the others."""
-    store, n = work.store, len(work.params)
-    sales, expected = np.zeros(store.n_intervals), np.zeros(store.n_intervals)
-    for j in range(n):
-        series = series_of(work, alpha, j)
-        fit = hmm.fit(series, work.params[j], work.priors[j], max_iterations=STEPS_PER_SWEEP)
-        work.params[j], work.soft[j] = fit.params, SoftSpans.of(fit.smoothed.p_out)
-        sales += series.counts
-        expected += (1.0 - fit.smoothed.p_out) * (fit.params.arrival_rate + series.inflow)
-    work.level = estimate_level(store, sales, expected)
+def _check(panel: Panel) -> None:
+    if not panel.stores or not panel.products:
+        raise ValueError("nothing to fit: the panel has no stores or no products")
+    for store in panel.stores:
+        if store.n_intervals == 0:
+            raise ValueError(f"store {store.store_id} has no trading intervals; leave it out")
+        if len(store.indptr) != panel.n_products + 1:
+            raise ValueError(
+                f"store {store.store_id} has {len(store.indptr) - 1} products but the panel "
+                f"{panel.n_products}; give every store all of them"
+            )
 
 
-def series_of(work: _Work, alpha: Floats, product: int) -> hmm.Series:
-    store = work.store
-    inflow = np.zeros(store.n_intervals)
-    for i in range(len(work.params)):
-        flow = work.params[i].arrival_rate * alpha[i, product]
-        if i != product and flow > NEGLIGIBLE_FLOW * work.params[product].arrival_rate:
-            work.soft[i].add_to(inflow, flow)
-    deliveries = None if store.deliveries is None else store.deliveries[product]
-    return hmm.Series.of(*store.sales(product), work.level.weight, inflow, deliveries)
-
-
-def start_store(store: StorePanel) -> _Work:
+def _start(store: StorePanel) -> _Work:
+    """Starting values from the zero-run test."""
     level = flat_level(store)
-    params, priors = [], []
+    params, priors, sold = [], [], []
     for j in range(len(store.indptr) - 1):
         interval, transactions = store.sales(j)
         test = corrected_test(interval, transactions, level.weight)
         start, stop = test.out
-        total = float(transactions.sum())
-        q = (len(start) + 0.5) / (total + 50.0)
-        rate = max(test.arrival_rate, 1e-9)
-        r = (len(start) + 0.5) / ((stop - start).sum() + 0.5 * 15.0 / rate)
-        r = min(r, .5)
-        params.append(hmm.HmmParams(rate, q, 0.0, (r,) if store.deliveries is None else (0., .9), min(test.dispersion, 10.0), 0.1))
-        priors.append(hmm.Prior(q, r))
-    return _Work(store, level, params, priors, [SoftSpans.empty()] * len(params))
+        total, length = float(transactions.sum()), float((stop - start).sum())
+        rate = max(test.arrival_rate, 1e-12)
+        q = min((len(start) + 0.5) / (total + 0.5 * TYPICAL_SALES), 0.5)
+        r = min((len(start) + 0.5) / (length + 0.5 * TYPICAL_MISSED / rate), 0.5)
+        hazard, after_sale = (r,), (q,)
+        if store.deliveries is not None:
+            n = int(calendar_phases(store.deliveries[j], store.n_intervals).max())
+            hazard, after_sale = (0.0,) * n + (0.9,), (q,) * (n + 1)
+        dispersion = min(test.dispersion, hmm.MAX_DISPERSION)
+        params.append(hmm.HmmParams(rate, after_sale, 0.0, hazard, dispersion))
+        priors.append(hmm.Prior(q, max(hazard)))
+        sold.append(total)
+    n_products = len(params)
+    soft, rhythms = [SoftSpans.empty()] * n_products, [None] * n_products
+    return _Work(store, level, params, priors, soft, rhythms, sold)
 
 
-def joint(panel: Panel, sweeps: int = SWEEPS, verbose=None):
-    works = [start_store(s) for s in panel.stores]
-    n = panel.n_products
-    alpha = np.zeros((n, n))
-    rates = None
-    for sweep in range(sweeps):
-        for work in works:
-            fit_level_and_status(work, alpha)
-        joined = [join(w.soft) for w in works]
-        stats = availability_statistics(
-            panel, [a for a, _ in joined], [w.level.weight for w in works],
-            probability=[p for _, p in joined],
-        )
-        rates = fit_em(stats, start=rates).rates
-        alpha = rates.substitution_rate
-        if verbose: verbose(sweep, works, rates, stats)
-    return works, rates
+def _sweep(work: _Work, rate: Floats, alpha: Floats) -> None:
+    """A few EM steps per product, each seeing the latest P(out) of the others."""
+    sales, expected = np.zeros(work.store.n_intervals), np.zeros(work.store.n_intervals)
+    for j in work.fitted:
+        series = work.series(rate, alpha, j)
+        fit = hmm.fit(series, work.params[j], work.priors[j], max_iterations=STEPS_PER_SWEEP)
+        work.params[j], work.soft[j] = fit.params, SoftSpans.of(fit.smoothed.p_out)
+        sales += series.counts
+        expected += (1.0 - fit.smoothed.p_out) * (fit.params.arrival_rate + series.inflow)
+    work.level = estimate_level(work.store, sales, expected)
+
+
+def _look_for_rhythms(work: _Work, rate: Floats, alpha: Floats) -> None:
+    for j in work.fitted:
+        series = work.series(rate, alpha, j)
+        plain = hmm.HmmFit(work.params[j], hmm.smooth(series, work.params[j]), True)
+        found = learn_rhythm(series, plain, work.priors[j])
+        if found is not None:
+            work.rhythms[j], fit = found
+            work.params[j], work.soft[j] = fit.params, SoftSpans.of(fit.smoothed.p_out)
+
+
+def _rates(panel: Panel, works: list[_Work], before: Rates) -> Rates:
+    """Step 2's EM given P(out)."""
+    joined = [join(work.soft) for work in works]
+    statistics = availability_statistics(
+        panel,
+        [spans for spans, _ in joined],
+        [work.level.weight for work in works],
+        probability=[p_out for _, p_out in joined],
+    )
+    return fit_em(statistics, start=before).rates
+
+
+def _moved(before: Rates, after: Rates) -> float:
+    """Largest change of a demand rate (relative) or a substitution rate (absolute)."""
+    base = np.maximum(after.arrival_rate, 1e-12)
+    moved = np.abs(after.arrival_rate - before.arrival_rate) / base
+    alpha = np.abs(after.substitution_rate - before.substitution_rate)
+    return float(max(moved.max(initial=0.0), alpha.max(initial=0.0)))
+
+
+def _finish(work: _Work, rate: Floats, alpha: Floats) -> StoreStatus:
+    return StoreStatus(
+        work.store.store_id,
+        work.level,
+        tuple(_product_status(work, rate, alpha, j) for j in range(len(work.params))),
+        tuple(work.rhythms),
+    )
+
+
+def _product_status(work: _Work, rate: Floats, alpha: Floats, product: int) -> ProductStatus:
+    test = corrected_test(*work.store.sales(product), work.level.weight)
+    if work.sold[product] < MIN_TRANSACTIONS:
+        return _by_rule(work, test, product)
+    series = work.series(rate, alpha, product)
+    fit = hmm.fit(
+        series, work.params[product], work.priors[product], max_iterations=FINAL_STEPS
+    )
+    smoothed = fit.smoothed
+    restocks, waits, run_outs, transactions = smoothed.by_phase.sum(axis=1)
+    missed = smoothed.lost_per_outage
+    # No outage seen: could one of typical length have been?
+    power = missed if np.isfinite(missed) else fit.params.arrival_rate * work.typical_outage()
+    return ProductStatus(
+        params=fit.params,
+        out_after_sale=float(run_outs / transactions),
+        restock_hazard=float(restocks / waits) if waits > 0 else float("nan"),
+        spans=StatusSpans.of(smoothed.p_out, test),
+        soft=SoftSpans.of(smoothed.p_out),
+        method="hmm",
+        low_power=bool(power < hmm.LOW_POWER_BELOW),
+        expected_sales_per_outage=missed,
+        log_lik=smoothed.log_lik,
+        share_out=smoothed.share_out,
+        converged=fit.converged,
+    )
+
+
+def _by_rule(work: _Work, test: ZeroRuns, product: int) -> ProductStatus:
+    """Too few sales for a model: the flagged runs, and for the rest an honest 'unknown'."""
+    p_out = np.full(work.store.n_intervals, UNKNOWN)
+    for start, stop in zip(*test.out, strict=True):
+        p_out[start:stop] = 1.0 - test.threshold
+    p_out[work.store.sales(product)[0]] = 0.0
+    return ProductStatus(
+        params=work.params[product],
+        out_after_sale=float("nan"),
+        restock_hazard=float("nan"),
+        spans=StatusSpans.of(p_out, test),
+        soft=SoftSpans.empty(),
+        method="rule",
+        low_power=True,
+        expected_sales_per_outage=float("nan"),
+        log_lik=float("nan"),
+        share_out=float(p_out.mean()),
+        converged=False,
+    )

@@ -83,18 +83,13 @@ def zero_probability(mean: Floats, dispersion: float) -> Floats:
 @numba.njit(cache=True)
 def emit(
     count: int, zero: float, mean: float, dispersion: float, after_sale: float, otherwise: float
-) -> tuple[float, float, float, float]:
-    """(stay, go, gone, log scale) of one interval; a sale's weights are scaled to stay ~ 1."""
+) -> tuple[float, float, float]:
+    """(stay, go, gone) of one interval; with a sale, relative to P(N = count)."""
     if count == 0:
-        return zero * (1.0 - otherwise), zero * otherwise, 1.0, 0.0
+        return zero * (1.0 - otherwise), zero * otherwise, 1.0
     kept = (1.0 - after_sale) ** (count - 1)
     reached = 1.0 + tail_ratio(count, mean, dispersion)
-    return (
-        kept * (1.0 - after_sale),
-        kept * after_sale * reached,
-        0.0,
-        log_pmf(count, mean, dispersion),
-    )
+    return kept * (1.0 - after_sale), kept * after_sale * reached, 0.0
 
 
 @numba.njit(cache=True)
@@ -103,8 +98,8 @@ def backward(
     zero: Floats,
     mean: Floats,
     hazard: Floats,
+    after_sale: Floats,
     dispersion: float,
-    after_sale: float,
     otherwise: float,
 ) -> Floats:
     """P(out) share of the backward message: out / (in + out) of P(y_t.. | state_t)."""
@@ -114,7 +109,7 @@ def backward(
     for t in range(n - 1, -1, -1):
         if t + 1 < n:
             b_out = (1.0 - hazard[t + 1]) * b_out + hazard[t + 1] * b_in
-        stay, go, gone, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale, otherwise)
+        stay, go, gone = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
         new_in = stay * b_in + go * b_out
         new_out = gone * b_out
         total = new_in + new_out
@@ -126,6 +121,8 @@ def backward(
 # Places in the array of sufficient statistics that ``expect`` returns.
 (LOG_LIK, RAN_OUT, DROPPED, ZERO_IN, OWN_SALES, EXPOSURE, PAIRS, SQUARES) = range(8)
 (OUT_TIME, MISSED, LOST_OWN, N_STATS) = range(8, 12)
+# Rows of the statistics per phase.
+(RESTOCKS, WAITS, RUN_OUTS, TRANSACTIONS) = range(4)
 
 
 @numba.njit(cache=True)
@@ -138,30 +135,30 @@ def expect(
     params: Floats,
     p_out: Floats,
     p_back: Floats,
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats, Floats]:
     """Forward-backward; fills ``p_out`` and ``p_back``, returns the E step's statistics.
 
-    ``params`` is (arrival rate, out after sale, out otherwise, dispersion, initial
-    out); ``table[phase[t]]`` the restock hazard at the start of ``t``. Returns the
-    statistics named above, and per phase the expected restocks and waits.
+    ``params`` is (arrival rate, out otherwise, dispersion, initial out); ``table[0]``
+    the restock hazard and ``table[1]`` P(a transaction takes the last unit) per phase.
+    Returns the statistics named above, and per phase (columns) the rows RESTOCKS,
+    WAITS, RUN_OUTS, TRANSACTIONS.
     """
     n = len(counts)
-    rate, after_sale, otherwise, dispersion = params[0], params[1], params[2], params[3]
-    mean, hazard = np.empty(n), np.empty(n)
+    rate, otherwise, dispersion = params[0], params[1], params[2]
+    mean, hazard, after_sale = np.empty(n), np.empty(n), np.empty(n)
     for t in range(n):
         mean[t] = weight[t] * (rate + inflow[t])
-        hazard[t] = table[phase[t]]
+        hazard[t] = table[0, phase[t]]
+        after_sale[t] = table[1, phase[t]]
     zero = zero_probability(mean, dispersion)
-    later = backward(counts, zero, mean, hazard, dispersion, after_sale, otherwise)
+    later = backward(counts, zero, mean, hazard, after_sale, dispersion, otherwise)
     stats = np.zeros(N_STATS)
-    restocks, waits = np.zeros(len(table)), np.zeros(len(table))
+    by_phase = np.zeros((4, table.shape[1]))
     p_back[0] = 0.0
-    a_in, a_out = 1.0 - params[4], params[4]
+    a_in, a_out = 1.0 - params[3], params[3]
     for t in range(n):
         # a: P(state_t | y before t); later: P(y from t on | state_t), up to a factor.
-        stay, go, gone, log_scale = emit(
-            counts[t], zero[t], mean[t], dispersion, after_sale, otherwise
-        )
+        stay, go, gone = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
         w_in, w_out = a_in * (1.0 - later[t]), a_out * later[t]
         out = w_out / (w_in + w_out)
         p_out[t] = out
@@ -176,6 +173,9 @@ def expect(
         share = 1.0
         if counts[t] > 0:
             stats[RAN_OUT] += ran
+            by_phase[RUN_OUTS, phase[t]] += ran
+            by_phase[TRANSACTIONS, phase[t]] += counts[t]
+            stats[LOG_LIK] += log_pmf(counts[t], mean[t], dispersion)
             if ran > 1e-6:
                 share = 1.0 - ran * (1.0 - in_stock_share(counts[t], mean[t], dispersion))
             stats[OWN_SALES] += counts[t] * (rate / (rate + inflow[t]) if rate > 0.0 else 1.0)
@@ -194,15 +194,15 @@ def expect(
         if t + 1 < n:
             before = (path_go + path_gone) / total
             p_back[t + 1] = before * h * b_in / b_run_out if b_run_out > 0.0 else 0.0
-            restocks[phase[t + 1]] += p_back[t + 1]
-            waits[phase[t + 1]] += before
+            by_phase[RESTOCKS, phase[t + 1]] += p_back[t + 1]
+            by_phase[WAITS, phase[t + 1]] += before
         new_out = a_in * go + a_out * gone
         new_in = a_in * stay + new_out * h
         new_out *= 1.0 - h
         scale = new_in + new_out
-        stats[LOG_LIK] += math.log(scale) + log_scale
+        stats[LOG_LIK] += math.log(scale)
         a_in, a_out = new_in / scale, new_out / scale
-    return stats, restocks, waits
+    return stats, by_phase
 
 
 @numba.njit(cache=True)
@@ -210,8 +210,8 @@ def sample_path(
     counts: NDArray[np.int32],
     mean: Floats,
     hazard: Floats,
+    after_sale: Floats,
     dispersion: float,
-    after_sale: float,
     otherwise: float,
     initial_out: float,
     uniform: Floats,
@@ -219,7 +219,7 @@ def sample_path(
     """Draw one whole status path given all sales; (starts, stops) of its out spans."""
     n = len(counts)
     zero = zero_probability(mean, dispersion)
-    later = backward(counts, zero, mean, hazard, dispersion, after_sale, otherwise)
+    later = backward(counts, zero, mean, hazard, after_sale, dispersion, otherwise)
     starts, stops = np.empty(n, np.int64), np.empty(n, np.int64)
     m = 0
     w_in, w_out = (1.0 - initial_out) * (1.0 - later[0]), initial_out * later[0]
@@ -227,7 +227,7 @@ def sample_path(
     if out:
         starts[0] = 0
     for t in range(n - 1):
-        stay, go, gone, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale, otherwise)
+        stay, go, gone = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
         b_out, b_in, h = later[t + 1], 1.0 - later[t + 1], hazard[t + 1]
         to_out = (gone if out else go) * (1.0 - h) * b_out
         to_in = ((gone if out else go) * h + (0.0 if out else stay)) * b_in

@@ -93,7 +93,7 @@ def assert_same(case):
         [row[2] for row in case["rows"]],
         case["initial"],
         case["horizon"],
-        case["reviews"],
+        [dict(own) for own in case["reviews"]],
         case["order_up_to"],
         case["reorder_point"],
         case["shrinkage"],

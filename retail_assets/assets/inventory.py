@@ -1,0 +1,44 @@
+"""Step 1: what was out of stock, read off the receipts. One fit yields five tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from retail_assets.assets import status_tables as tables
+from retail_assets.assets.panels import load_panel
+from retail_assets.assets.specs import asset_spec, written
+from retail_assets.partitions import CATEGORIES
+from retail_assets.warehouse import Warehouse
+
+SEED = 20_260_101
+DAILY = ("interval_sales", "trading_days")
+REFERENCE = ("products", "stores", "deliveries")
+TABLES = ("inventory_status", "inventory_status_params", "inventory_status_paths", "demand_profile")
+
+
+@dg.multi_asset(
+    name="infer_inventory_status",
+    specs=[
+        *(asset_spec(name, days=DAILY, deps=REFERENCE, kinds=["numba"]) for name in TABLES),
+        asset_spec("inventory_status_score", days=DAILY, deps=[*REFERENCE, "stock_counts"]),
+    ],
+    partitions_def=CATEGORIES,
+)
+def infer_inventory_status(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult]:
+    """Fit the joint hidden Markov model of one category and write what it says."""
+    from retail_assets.models.stockouts.joint import fit_status
+
+    category = context.partition_key
+    with warehouse.session() as session:
+        data = load_panel(session, category)
+        fit = fit_status(data.panel)
+        score, reliability = tables.score(session, data, fit)
+        rows = tables.of_fit(data, fit, seed=SEED) | {"inventory_status_score": score}
+        about = tables.describe(data, fit, reliability)
+        for name, frame in rows.items():
+            count = session.replace(name, session.connection.from_arrow(frame), category)
+            yield written(session, name, count, about.get(name))

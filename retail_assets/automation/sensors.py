@@ -1,0 +1,75 @@
+"""The landing sensor: what lies in the folder decides which run is asked for.
+
+Cursor and run keys come from content, never from a clock: a touched file, a replay or
+a restart asks for nothing twice. A half-written file waits. One run per tick: the
+reference tables when the folder differs from ``landing_files``, else the receipts of
+the days that differ. What differs is decided by ``ingest.landing``.
+"""
+
+import hashlib
+import json
+from datetime import date
+
+import dagster as dg
+
+from retail_assets.automation import jobs
+from retail_assets.ingest import landing
+from retail_assets.partitions import DAYS
+from retail_assets.warehouse import Warehouse
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@dg.sensor(
+    jobs=[jobs.references, jobs.ingest],
+    minimum_interval_seconds=30,
+    description="Watches the landing folder and asks for the runs that new content needs.",
+)
+def landing_sensor(
+    context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.SensorResult | dg.SkipReason:
+    """At most one run per tick."""
+    folder = landing.fingerprint(warehouse.settings)
+    before = json.loads(context.cursor or "{}")
+    if before.get("settled") == folder:
+        return dg.SkipReason("nothing new in the landing folder")
+    with warehouse.session() as session:
+        files = landing.scan(session)
+        known = landing.known_files(session)
+        version = session.versions.get("landing_files", -1)
+    content = _content(files)
+    waiting = landing.states(files).get("waiting", 0)
+    key = f"{_short(content)}-{version}"
+    if content != _content(known):
+        # The version makes a file that came back to a former content a new request.
+        return _ask("references", f"references-{key}", {}, folder)
+    ranges = landing.affected_ranges(warehouse)
+    if ranges:
+        first, last = ranges[0]
+        if not _is_cut(first) or not _is_cut(last):
+            return dg.SkipReason(f"{first} is before the first day: reload the code location")
+        tags = {RANGE_START: str(first), RANGE_END: str(last)}
+        return _ask("ingest", f"ingest-{key}-{first}-{last}", tags, folder)
+    if waiting:
+        return dg.SkipReason(f"{waiting} files are still arriving")
+    return dg.SensorResult(
+        skip_reason="landing folder and tables agree", cursor=json.dumps({"settled": folder})
+    )
+
+
+def _ask(job: str, key: str, tags: dict[str, str], folder: str) -> dg.SensorResult:
+    request = dg.RunRequest(run_key=key, job_name=job, tags=tags)
+    return dg.SensorResult([request], cursor=json.dumps({"asked": key, "folder": folder}))
+
+
+def _content(files: list[landing.LandingFile]) -> list[tuple[str, str, str]]:
+    """What a scan means: which content of which file is in which state."""
+    return sorted((f.file, f.version, f.state) for f in files if f.state != "waiting")
+
+
+def _short(content: list[tuple[str, str, str]]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _is_cut(day: date) -> bool:
+    return DAYS.has_partition_key(day.isoformat())

@@ -1,0 +1,240 @@
+"""When stock comes back: a delivery calendar, or a rhythm read off the receipts.
+
+A delivery calendar is worth more than any algorithm. Where nobody supplies one, the
+posterior of the restocks often shows a period: reviews and vans keep to a schedule.
+The cycle is then cut into phases with their own hazard of restocking and of running
+out, narrow where restocks come; an outage right behind a delivery stops being a
+cheap excuse for a quiet spell. A rhythm is kept only where the likelihood pays for its
+parameters (Akaike's criterion). On slow sellers it halves the Brier score of the
+smoother that knows the true rates but no rhythm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numba
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from retail_assets.models.stockouts.hidden_markov import (
+    PHASE_STRENGTH,
+    HmmFit,
+    HmmParams,
+    Prior,
+    Series,
+    Smoothed,
+    fit,
+)
+
+Floats = NDArray[np.float64]
+Phases = NDArray[np.int16]
+
+# At least this many cycles and expected restocks before a rhythm is believed.
+MIN_CYCLES = 8
+SHORTEST = 6
+N_PHASES = 12
+_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """Cycle of ``period`` intervals cut into phases at ``edges`` (shares of the cycle).
+
+    Parameters
+    ----------
+    period : float
+        In trading intervals.
+    edges : (B - 1,) float64 ascending in (0, 1)
+    """
+
+    period: float
+    edges: Floats
+
+    @property
+    def n_phases(self) -> int:
+        return len(self.edges) + 1
+
+    def phase(self, n_intervals: int) -> Phases:
+        """(T,) phase of each interval."""
+        return _phases(n_intervals, self.period, self.edges)
+
+    @staticmethod
+    def even(period: float, n_phases: int = N_PHASES) -> Rhythm:
+        """Phases of equal length; at least one interval each."""
+        n = int(min(n_phases, np.floor(period)))
+        return Rhythm(period, np.arange(1, n) / n)
+
+    def refined(self, p_back: Floats, n_phases: int = N_PHASES) -> Rhythm:
+        """Half the phases by equal restock mass (narrow), half by equal time (wide)."""
+        size = int(np.ceil(self.period))
+        slot = np.mod(np.arange(len(p_back)), self.period) / self.period * size
+        mass = np.bincount(slot.astype(np.int64), p_back, size)
+        mass = 0.5 * mass / mass.sum() + 0.5 / size
+        cut = np.searchsorted(np.cumsum(mass), np.arange(1, n_phases) / n_phases)
+        return Rhythm(self.period, np.unique(np.clip(cut, 1, size - 1)) / size)
+
+
+def calendar_phases(deliveries: NDArray[np.int32], n_intervals: int) -> Phases:
+    """Phases of a known calendar: time since the last delivery, then the deliveries.
+
+    The last phase is the delivery intervals, the only ones with a restock hazard; the
+    others let the chance of selling out grow towards the end of a cycle.
+    """
+    deliveries = np.sort(deliveries)
+    n = N_PHASES if len(deliveries) > 2 * N_PHASES else 1
+    gap = float(np.median(np.diff(deliveries))) if n > 1 else 1.0
+    last = np.searchsorted(deliveries, np.arange(n_intervals), side="right") - 1
+    age = np.arange(n_intervals) - np.where(last >= 0, deliveries[last], -n_intervals)
+    phase = np.minimum(age / gap * n, n - 1).astype(np.int16)
+    phase[deliveries] = n
+    return phase
+
+
+def learn_rhythm(series: Series, plain: HmmFit, prior: Prior) -> tuple[Rhythm, HmmFit] | None:
+    """The rhythm that pays for its parameters, and the model refitted with it; else None.
+
+    Three rhythms compete with none: even phases, phases refined around the restocks, and
+    a strict schedule that restocks at one interval of the cycle only.
+    """
+    period = find_period(plain.smoothed)
+    if period is None:
+        return None
+    best, best_score, current = None, plain.smoothed.log_lik - 2.0, plain
+
+    def fitted(rhythm: Rhythm, start: HmmParams) -> HmmFit:
+        phased = replace(series, phase=rhythm.phase(series.n_intervals))
+        return fit(phased, start, prior, max_iterations=_STEPS)
+
+    rhythm = Rhythm.even(period)
+    for _ in range(2):
+        current = fitted(rhythm, spread(current.params, current.smoothed, rhythm.n_phases))
+        score = current.smoothed.log_lik - 2.0 * rhythm.n_phases
+        if score > best_score:
+            best, best_score = (rhythm, current), score
+        rhythm = rhythm.refined(current.smoothed.p_back)
+    if best is None:
+        return None
+    rhythm, start = _on_schedule(series, best[1], period)
+    strict = fitted(rhythm, start)
+    if strict.smoothed.log_lik - rhythm.n_phases - 1.0 > best_score:
+        return rhythm, strict
+    return best
+
+
+def _on_schedule(
+    series: Series, current: HmmFit, period: float
+) -> tuple[Rhythm, HmmParams]:
+    """The likeliest interval of the cycle for all restocks, by a search from coarse to fine.
+
+    The likelihood climbs towards the true interval from the left (a restock assumed too
+    early adds quiet time) and falls off a cliff behind it.
+    """
+    size = int(np.floor(period))
+    slot = np.mod(np.arange(series.n_intervals), period).astype(np.int64)
+    mass = np.bincount(slot, current.smoothed.p_back, size + 1)[:size]
+    # Start the cycle where restocks are rarest, so that their cluster is not cut in two.
+    turn = int(np.argmin(np.convolve(np.tile(mass, 2), np.ones(size // 2 + 1), "valid")[:size]))
+    turn = (turn + size // 4) % size
+    share = np.cumsum(np.roll(mass, -turn)) / mass.sum()
+    tried: dict[int, float] = {}
+
+    def log_lik(offset: int) -> float:
+        if offset not in tried:
+            rhythm = Rhythm.strict(period, (turn + offset) % size)
+            phased = replace(series, phase=rhythm.phase(series.n_intervals))
+            params = _strict_params(current, rhythm)
+            tried[offset] = smooth(phased, params).log_lik
+        return tried[offset]
+
+    grid = np.unique(np.searchsorted(share, (0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)))
+    best = max((int(offset) for offset in grid), key=log_lik)
+    step = max(int(np.ptp(grid)) // 8, 1)
+    while True:
+        near = max((best - step, best, best + step), key=log_lik)
+        if near == best and step == 1:
+            break
+        step = step if near != best else step // 2
+        best = near
+    rhythm = Rhythm.strict(period, (turn + best) % size)
+    return rhythm, _strict_params(current, rhythm)
+
+
+def _strict_params(current: HmmFit, rhythm: Rhythm) -> HmmParams:
+    """All restocks in the rhythm's delivery interval; running out as likely at any sale."""
+    mean = spread(current.params, current.smoothed, rhythm.n_phases)
+    hazard = [0.0] * rhythm.n_phases
+    hazard[int(np.argmin(np.diff(rhythm.edges)))] = 0.9
+    return replace(mean, restock_hazard=tuple(hazard))
+
+
+def spread(params: HmmParams, smoothed: Smoothed, n_phases: int) -> HmmParams:
+    """The same parameters with every phase at the mean of all."""
+    restocks, waits, run_outs, transactions = smoothed.by_phase.sum(axis=1)
+    return replace(
+        params,
+        restock_hazard=(float(np.clip(restocks / waits, 1e-7, 1 - 1e-7)),) * n_phases,
+        out_after_sale=(float(np.clip(run_outs / transactions, 1e-9, 0.9)),) * n_phases,
+    )
+
+
+def find_period(smoothed: Smoothed) -> float | None:
+    """Period of the restocks: the strongest line of their power spectrum, or a multiple.
+
+    Chance lines among n frequencies reach ``ln n`` times the mean power; a rhythm must
+    exceed three times that. A line may be a harmonic of the cycle, so the multiple
+    whose phases best tell restocks from waits is taken.
+    """
+    p_back = smoothed.p_back
+    n = len(p_back)
+    if p_back.sum() < MIN_CYCLES or n < MIN_CYCLES * SHORTEST:
+        return None
+    size = scipy.fft.next_fast_len(4 * n, real=True)
+    power = np.abs(scipy.fft.rfft(p_back - p_back.mean(), size)) ** 2
+    band = power[int(np.ceil(MIN_CYCLES * size / n)) : size // SHORTEST]
+    if not len(band) or band.max() < 3.0 * np.log(n) * np.sum(p_back**2):
+        return None
+    line = size / (int(np.argmax(band)) + int(np.ceil(MIN_CYCLES * size / n)))
+    multiples = [m * line for m in range(1, 7) if n / (m * line) >= MIN_CYCLES]
+    settled = [_settle(p_back, period) for period in multiples]
+    return max(settled, key=lambda period: _phase_gain(smoothed, period))
+
+
+def _phase_gain(smoothed: Smoothed, period: float) -> float:
+    """Log-likelihood that a hazard per phase would add to one for all."""
+    rhythm = Rhythm.even(period)
+    phase = rhythm.phase(len(smoothed.p_out))
+    back = np.bincount(phase, smoothed.p_back, rhythm.n_phases)
+    waits = np.bincount(phase, smoothed.p_out, rhythm.n_phases) + back
+    mean = back.sum() / waits.sum()
+    each = (back + PHASE_STRENGTH) / (waits + PHASE_STRENGTH / mean)
+    stay = (waits - back) * np.log((1.0 - each) / (1.0 - mean))
+    return float(np.sum(back * np.log(each / mean) + stay))
+
+
+def _settle(p_back: Floats, period: float) -> float:
+    """Sharpen the period by its first three harmonics; a whole number if as good."""
+    at = np.flatnonzero(p_back > 1e-3)
+    mass = p_back[at]
+
+    def sharpness(trial: float) -> float:
+        turn = np.exp(-2j * np.pi * at / trial)
+        return float(sum(abs(np.sum(mass * turn**h)) ** 2 for h in (1, 2, 3)))
+
+    width = period**2 / len(p_back)
+    best = max(period + width * np.linspace(-0.6, 0.6, 25), key=sharpness)
+    whole = float(round(best))
+    return whole if abs(whole - best) < 0.1 * width else float(best)
+
+
+@numba.njit(cache=True)
+def _phases(n_intervals: int, period: float, edges: Floats) -> Phases:
+    out = np.empty(n_intervals, np.int16)
+    for t in range(n_intervals):
+        position = (t / period) % 1.0
+        k = 0
+        while k < len(edges) and edges[k] <= position + 1e-9:
+            k += 1
+        out[t] = k
+    return out

@@ -1,0 +1,184 @@
+"""The log posterior in an unconstrained space, for every gradient-based engine.
+
+theta = (log λ per store and product; per row n - 1 logits against 'none'). The
+soft-max with a pivot is written out: ``tfb.SoftmaxCentered`` of TensorFlow
+Probability 0.25 calls an argument that numpy 2.4 removed.
+
+Everything is float64: a log posterior of 1e6 nats has no digits left in float32.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from retail_assets.models.panel import ChoiceModel, Rates
+from retail_assets.models.substitution.patterns import PatternStatistics
+from retail_assets.models.substitution.priors import Priors
+
+jax.config.update("jax_enable_x64", True)
+
+PAD = 64
+"""Rows are padded to PAD x 2^k, so that nearby sizes share one compiled function."""
+
+
+class Block(NamedTuple):
+    """One category's data and priors as arrays a compiled function takes.
+
+    ``weight`` is 0 where a count is not observed and 1 / dispersion elsewhere.
+    """
+
+    store: jax.Array  # (P,)
+    out: jax.Array  # (P, n)
+    exposure: jax.Array  # (P,)
+    counts: jax.Array  # (P, n)
+    weight: jax.Array  # (P, n)
+    gamma: jax.Array  # (2,) shape and rate of λ
+    success: jax.Array  # (n, n): others in order, then none
+    failure: jax.Array  # (n, n)
+    stores: jax.Array  # (S,) only its length is read
+
+
+def block(
+    stats: PatternStatistics,
+    priors: Priors,
+    precision: NDArray[np.float64] | None = None,
+    n_rows: int | None = None,
+) -> Block:
+    """Pad the statistics and lay the priors out row by row."""
+    n = stats.n_products
+    size = padded_size(len(stats.store)) if n_rows is None else n_rows
+    short = size - len(stats.store)
+    rows = ((0, short), (0, 0))
+    weight = np.where(stats.observed & (stats.out < 1.0), 1.0, 0.0)
+    weight *= 1.0 if precision is None else np.asarray(precision)
+    others = _others(n)
+    index = np.arange(n)[:, None]
+    return Block(
+        store=jnp.asarray(np.pad(stats.store, (0, short))),
+        out=jnp.asarray(np.pad(stats.out, rows)),
+        exposure=jnp.asarray(np.pad(stats.exposure, (0, short))),
+        counts=jnp.asarray(np.pad(stats.counts, rows)),
+        weight=jnp.asarray(np.pad(weight, rows)),
+        gamma=jnp.asarray([priors.arrival_shape, priors.arrival_rate]),
+        success=jnp.asarray(priors.success[index, others]),
+        failure=jnp.asarray(priors.failure[index, others]),
+        stores=jnp.zeros(stats.n_stores),
+    )
+
+
+def padded_size(n_rows: int) -> int:
+    return int(PAD * 2 ** max(0, int(np.ceil(np.log2(max(n_rows, 1) / PAD)))))
+
+
+def _others(n: int) -> NDArray[np.int64]:
+    """(n, n) columns of a row's shares: the other products in order, then none."""
+    return np.array([[j for j in range(n + 1) if j != i] for i in range(n)])
+
+
+def to_unconstrained(rates: Rates) -> NDArray[np.float64]:
+    """(D,) theta of the rates; zeros are lifted to 1e-6 (their logit is -inf)."""
+    alpha = rates.substitution_rate
+    n = len(alpha)
+    none = np.maximum(1.0 - alpha.sum(axis=1), 0.0)
+    share = np.column_stack([alpha, none])[np.arange(n)[:, None], _others(n)]
+    share = np.maximum(share, 1e-6)
+    logits = np.log(share[:, :-1] / share[:, -1:])
+    return np.concatenate([np.log(rates.arrival_rate).ravel(), logits.ravel()])
+
+
+def to_rates(
+    theta: NDArray[np.float64], n_stores: int, n_products: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draws (D, dim) -> arrival_rate (D, S, n) and substitution_rate (D, n, n)."""
+    n = n_products
+    lam = np.exp(theta[:, : n_stores * n]).reshape(-1, n_stores, n)
+    logits = theta[:, n_stores * n :].reshape(-1, n, n - 1)
+    logits = np.concatenate([logits, np.zeros((len(theta), n, 1))], axis=2)
+    share = np.exp(logits - logits.max(axis=2, keepdims=True))
+    share /= share.sum(axis=2, keepdims=True)
+    alpha = np.zeros((len(theta), n, n + 1))
+    alpha[:, np.arange(n)[:, None], _others(n)] = share
+    return lam, alpha[:, :, :n]
+
+
+def log_posterior(theta: jax.Array, data: Block, markov: bool) -> jax.Array:
+    """Log posterior density of ``theta`` (Jacobians included), without Σ log C!."""
+    n_stores, n = data.stores.shape[0], data.out.shape[1]
+    log_lam = theta[: n_stores * n].reshape(n_stores, n)
+    logits = theta[n_stores * n :].reshape(n, n - 1)
+    log_share = jax.nn.log_softmax(jnp.pad(logits, ((0, 0), (0, 1))), axis=1)
+    share = jnp.exp(log_share)
+    lam = jnp.exp(log_lam)
+    value = (data.gamma[0] * log_lam - data.gamma[1] * lam).sum()
+    value += (data.success * log_share).sum()
+    # log(1 - share) only where a Beta prior asks for it: at share -> 1 it is -inf.
+    extra = jnp.where(data.failure != 1.0, jnp.log1p(-jnp.minimum(share, 1.0 - 1e-12)), 0.0)
+    value += ((data.failure - 1.0) * extra).sum()
+    alpha = jnp.zeros((n, n)).at[np.arange(n)[:, None], _others(n)[:, :-1]].set(share[:, :-1])
+    return value + _log_likelihood(lam[data.store], alpha, data, markov)
+
+
+def _log_likelihood(lam: jax.Array, alpha: jax.Array, data: Block, markov: bool) -> jax.Array:
+    if markov:
+        visits = _visits(lam, data.out[:, :, None] * alpha)
+    else:
+        visits = lam + (data.out * lam) @ alpha
+    mean = (1.0 - data.out) * visits * data.exposure[:, None]
+    seen = data.weight * (data.exposure[:, None] > 0.0)
+    log_mean = jnp.log(jnp.where(seen > 0.0, mean, 1.0))
+    return (seen * (data.counts * log_mean - mean)).sum()
+
+
+def _visits(lam: jax.Array, onward: jax.Array) -> jax.Array:
+    """(P, n) visits v = λ + onwardᵀ v; ``onward`` (P, from, to) = o_i ρ_ij.
+
+    Products are censored from the chain one by one (Grassmann, Taksar and Heyman
+    1985: no subtraction but 1 - loop, so no pivoting), then visits are read back.
+    Written out because batched LAPACK solves of 5 x 5 systems took most of a gradient.
+    """
+    n = lam.shape[1]
+    arriving, loops, into = lam, [], []
+    for k in reversed(range(n)):
+        loop = 1.0 / (1.0 - onward[:, k, k])
+        passing = loop[:, None] * onward[:, k, :k]
+        loops.append(loop * arriving[:, k])
+        into.append(loop[:, None] * onward[:, :k, k])
+        arriving = arriving[:, :k] + arriving[:, k, None] * passing
+        onward = onward[:, :k, :k] + onward[:, :k, k, None] * passing[:, None, :]
+    visits: list[jax.Array] = []
+    for k in range(n):
+        total = loops[n - 1 - k]
+        for i in range(k):
+            total = total + visits[i] * into[n - 1 - k][:, i]
+        visits.append(total)
+    return jnp.stack(visits, axis=1)
+
+
+@partial(jax.jit, static_argnames="markov")
+def value_gradient_hessian(
+    theta: jax.Array, data: Block, markov: bool
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Log posterior, gradient (D,) and Hessian (D, D)."""
+
+    def gradient(point: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        value, slope = jax.value_and_grad(log_posterior)(point, data, markov)
+        return slope, (value, slope)
+
+    hessian, (value, slope) = jax.jacfwd(gradient, has_aux=True)(theta)
+    return value, slope, hessian
+
+
+@partial(jax.jit, static_argnames="markov")
+def log_posteriors(thetas: jax.Array, data: Block, markov: bool) -> jax.Array:
+    """(N,) log posterior of N points."""
+    return jax.vmap(lambda point: log_posterior(point, data, markov))(thetas)
+
+
+def is_markov(choice_model: ChoiceModel) -> bool:
+    return choice_model == "markov_chain"

@@ -1,0 +1,94 @@
+"""The short answer a run ends with, read from the tables. Prints; computes nothing new."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from retail_assets.settings import Settings
+from retail_assets.warehouse import Session, Warehouse
+
+_RECEIPTS = """
+SELECT (SELECT count(*) FROM pos_lines), (SELECT count(*) FROM pos_quarantine),
+       (SELECT count(DISTINCT product_id) FROM pos_lines),
+       (SELECT count(DISTINCT store_id) FROM pos_lines),
+       (SELECT min(business_date) FROM pos_lines), (SELECT max(business_date) FROM pos_lines)
+"""
+
+_STOCKOUTS = """
+SELECT s.product_id, coalesce(any_value(p.name), s.product_id) AS name,
+       sum(n_intervals) FILTER (status = 'out_of_stock') / sum(n_intervals) AS share,
+       bool_or(low_power) AS low_power
+FROM inventory_status s LEFT JOIN products p USING (product_id)
+GROUP BY 1 HAVING share > 0 ORDER BY share DESC LIMIT 5
+"""
+
+_OVERALL = """
+SELECT sum(n_intervals * p_out_mean) / sum(n_intervals) FROM inventory_status
+HAVING count(*) > 0
+"""
+
+_SUBSTITUTIONS = """
+SELECT coalesce(f.name, from_product), coalesce(t.name, to_product), mean, q025, q975
+FROM substitution_rates r JOIN substitution_diagnostics d USING (category, choice_model)
+LEFT JOIN products f ON f.product_id = from_product
+LEFT JOIN products t ON t.product_id = to_product
+WHERE d.chosen AND to_product <> 'none' AND flag IN ('ok', 'weak')
+ORDER BY q025 DESC LIMIT 5
+"""
+
+_SCENARIOS = """
+SELECT category, scenario, goal, diff_mean, diff_ci_low, diff_ci_high, verdict
+FROM assortment_scenarios s JOIN substitution_diagnostics d USING (category, choice_model)
+WHERE d.chosen AND verdict <> 'base' ORDER BY diff_mean DESC
+"""
+
+
+def show(settings: Settings, console: Console) -> None:
+    """Print receipts, stock-outs, substitutions and scenarios, as far as they exist."""
+    with Warehouse(settings).session() as session:
+        console.print()
+        _receipts(session, console)
+        _stockouts(session, console)
+        _substitutions(session, console)
+        _scenarios(session, settings, console)
+    console.print("\nLook further")
+    console.print(f"  every table   duckdb {settings.database}", soft_wrap=True)
+    console.print(f"  the graph     retail-assets ui --home {settings.home}", soft_wrap=True)
+    console.print(f"  your rules    {settings.rules}", soft_wrap=True)
+
+
+def _receipts(session: Session, console: Console) -> None:
+    lines, rejected, products, stores, first, last = session.sql(_RECEIPTS).fetchall()[0]
+    console.print(
+        f"Receipts         {lines:,} lines of {products} products in {stores} stores, "
+        f"{first} to {last}; {rejected:,} rejected (pos_quarantine says why)",
+        soft_wrap=True,
+    )
+
+
+def _stockouts(session: Session, console: Console) -> None:
+    overall = session.sql(_OVERALL).fetchall()
+    if not overall:
+        return
+    console.print(f"Out of stock     {overall[0][0]:.1%} of product time, most of it:")
+    for _, name, share, low_power in session.sql(_STOCKOUTS).fetchall():
+        weak = "  (low power: few sales, not certain)" if low_power else ""
+        console.print(f"  {name:<34} {share:6.1%} of its time{weak}")
+
+
+def _substitutions(session: Session, console: Console) -> None:
+    rows = session.sql(_SUBSTITUTIONS).fetchall()
+    if rows:
+        console.print("Substitution     of the customers who miss the first, take the second:")
+    for wanted, taken, mean, low, high in rows:
+        console.print(f"  {wanted:<24} -> {taken:<24} {mean:5.0%}   [{low:.0%}, {high:.0%}]")
+
+
+def _scenarios(session: Session, settings: Settings, console: Console) -> None:
+    rows = session.sql(_SCENARIOS).fetchall()
+    if not rows:
+        return
+    console.print(f"What if          difference to today, {settings.currency}, 95 % interval:")
+    for _, scenario, goal, mean, low, high, verdict in rows:
+        money = f"{mean / 100:+10,.0f}   [{low / 100:+,.0f}, {high / 100:+,.0f}]"
+        console.print(f"  {scenario:<44} {money} {goal}, {verdict}", soft_wrap=True)
