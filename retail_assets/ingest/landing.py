@@ -399,6 +399,7 @@ def first_day_and_timezone(settings: Settings) -> Found:
     """
     from retail_assets.ingest.reference import landed_rows
 
+    wait_until_quiet(settings)
     with Warehouse(settings).session() as session:
         files = scan(session)
         days = [f.first_day for f in files if f.state == "landed" and f.first_day]

@@ -56,9 +56,7 @@ def test_every_product_has_dozens_of_outages(history):
 
 
 def test_the_85_has_three_weeks_of_receipts(history):
-    for calendar, stored in zip(
-        history.calendars, history.category("bars").stores, strict=True
-    ):
+    for calendar, stored in zip(history.calendars, history.category("bars").stores, strict=True):
         sold_at = stored.customers.interval[stored.replay.outcome == 1]
         assert calendar.day[sold_at].min() >= LAUNCH_85
         assert len(sold_at) > 40

@@ -12,7 +12,10 @@ from retail_assets.simulator import frozen_truth, load_preset, preset_names
 
 def test_the_frozen_truth_was_not_touched():
     content = files("retail_assets.simulator").joinpath("presets.json").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == "7c87f3441580ec69e9ff4f2674af14766bf7660d977e7df70268969bf578fdb3"
+    assert (
+        hashlib.sha256(content).hexdigest()
+        == "7c87f3441580ec69e9ff4f2674af14766bf7660d977e7df70268969bf578fdb3"
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in preset_names() if n != "large_1000"])

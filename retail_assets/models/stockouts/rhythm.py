@@ -26,6 +26,7 @@ from retail_assets.models.stockouts.hidden_markov import (
     Series,
     Smoothed,
     fit,
+    smooth,
 )
 
 Floats = NDArray[np.float64]
@@ -47,10 +48,16 @@ class Rhythm:
     period : float
         In trading intervals.
     edges : (B - 1,) float64 ascending in (0, 1)
+    offset : int
+        Interval at which a cycle begins.
+    strict : bool
+        Stock comes back in the first phase only, one interval long.
     """
 
     period: float
     edges: Floats
+    offset: int = 0
+    strict: bool = False
 
     @property
     def n_phases(self) -> int:
@@ -58,13 +65,19 @@ class Rhythm:
 
     def phase(self, n_intervals: int) -> Phases:
         """(T,) phase of each interval."""
-        return _phases(n_intervals, self.period, self.edges)
+        return _phases(n_intervals, self.period, self.edges, float(self.offset))
 
     @staticmethod
     def even(period: float, n_phases: int = N_PHASES) -> Rhythm:
         """Phases of equal length; at least one interval each."""
         n = int(min(n_phases, np.floor(period)))
         return Rhythm(period, np.arange(1, n) / n)
+
+    @staticmethod
+    def schedule(period: float, offset: int) -> Rhythm:
+        """One interval with deliveries, then phases in which stock only runs out."""
+        n = int(min(N_PHASES, np.floor(period)))
+        return Rhythm(period, np.arange(n) / n + 1.0 / period, offset, strict=True)
 
     def refined(self, p_back: Floats, n_phases: int = N_PHASES) -> Rhythm:
         """Half the phases by equal restock mass (narrow), half by equal time (wide)."""
@@ -142,7 +155,7 @@ def _on_schedule(
 
     def log_lik(offset: int) -> float:
         if offset not in tried:
-            rhythm = Rhythm.strict(period, (turn + offset) % size)
+            rhythm = Rhythm.schedule(period, (turn + offset) % size)
             phased = replace(series, phase=rhythm.phase(series.n_intervals))
             params = _strict_params(current, rhythm)
             tried[offset] = smooth(phased, params).log_lik
@@ -157,16 +170,14 @@ def _on_schedule(
             break
         step = step if near != best else step // 2
         best = near
-    rhythm = Rhythm.strict(period, (turn + best) % size)
+    rhythm = Rhythm.schedule(period, (turn + best) % size)
     return rhythm, _strict_params(current, rhythm)
 
 
 def _strict_params(current: HmmFit, rhythm: Rhythm) -> HmmParams:
     """All restocks in the rhythm's delivery interval; running out as likely at any sale."""
     mean = spread(current.params, current.smoothed, rhythm.n_phases)
-    hazard = [0.0] * rhythm.n_phases
-    hazard[int(np.argmin(np.diff(rhythm.edges)))] = 0.9
-    return replace(mean, restock_hazard=tuple(hazard))
+    return replace(mean, restock_hazard=(0.9,) + (0.0,) * (rhythm.n_phases - 1))
 
 
 def spread(params: HmmParams, smoothed: Smoothed, n_phases: int) -> HmmParams:
@@ -229,11 +240,12 @@ def _settle(p_back: Floats, period: float) -> float:
 
 
 @numba.njit(cache=True)
-def _phases(n_intervals: int, period: float, edges: Floats) -> Phases:
+def _phases(n_intervals: int, period: float, edges: Floats, offset: float) -> Phases:
     out = np.empty(n_intervals, np.int16)
     for t in range(n_intervals):
-        position = (t / period) % 1.0
+        position = ((t - offset) / period) % 1.0
         k = 0
+        # A hair's breadth of tolerance: (period - 1) / period may round either way.
         while k < len(edges) and edges[k] <= position + 1e-9:
             k += 1
         out[t] = k

@@ -48,7 +48,7 @@ PathSampler = Callable[[np.random.Generator, Rates | None], Sequence[Spans]]
 
 N_IMPUTATIONS = 20
 SETTLING = 3  # sweeps of data augmentation thrown away; it starts at the joint EM's estimate
-MIN_DRAWS = 40  # chunks of NUTS a fit keeps at least: 40 x 50 x 4 = 8,000 draws
+MIN_CHUNKS = 20  # of NUTS: 20 x 50 x 4 = 4,000 draws, more until R̂ < 1.01
 MAX_PASSES = 3
 MAX_RHAT = 1.01
 
@@ -189,15 +189,15 @@ def _sample(
     gaussian = fit_variational(shape, data, markov, seed=seed)
     chains = Chains(shape, markov, seed=seed) if gaussian.khat > GATE else None
     shape_of = (stats.n_stores, stats.n_products)
-    chunks = max(1, MIN_DRAWS // source.count)
+    chunks = max(1, MIN_CHUNKS // source.count)
     kept, exposure, exceeds = [], [], []
     sweep, n_rows = 0, len(data.store)
     settling = SETTLING if source.augments else 0
     while sweep < settling + source.count * (MAX_PASSES if chains else 1):
         if sweep > 0 and (source.augments or source.count > 1):
             stats = source.statistics(sweep, rates)
-            n_rows = max(n_rows, density.padded_size(len(stats.store)))
             data = density.block(stats, priors, precision, n_rows)
+            n_rows = len(data.store)
             shape = fit_laplace(shape.loc, data, markov)
         theta = _draw(shape, data, markov, chains, chunks, seed + sweep)
         rates = _rates_of(theta[-1, :1], shape_of, model)[0]

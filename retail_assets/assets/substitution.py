@@ -1,0 +1,53 @@
+"""Step 2: demand and substitution rates, with uncertainty. One fit yields four tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from retail_assets.assets import posterior_tables as tables
+from retail_assets.assets.panels import load_panel
+from retail_assets.assets.specs import asset_spec, written
+from retail_assets.partitions import CATEGORIES
+from retail_assets.warehouse import Warehouse
+
+SEED = 20_260_102
+DEPS = ("inventory_status_paths", "demand_profile", "substitution_priors", "products", "stores")
+TABLES = (
+    "substitution_posterior",
+    "demand_rates",
+    "substitution_rates",
+    "substitution_diagnostics",
+)
+
+
+@dg.multi_asset(
+    name="infer_substitution",
+    specs=[
+        asset_spec(
+            name,
+            days=("interval_sales", "trading_days"),
+            deps=(*DEPS, "inventory_status"),
+            kinds=["jax"],
+        )
+        for name in TABLES
+    ],
+    partitions_def=CATEGORIES,
+)
+def infer_substitution(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult]:
+    """Fit one category's posterior over whole sampled status histories."""
+    from retail_assets.models.substitution.posterior import fit_posterior
+
+    category = context.partition_key
+    with warehouse.session() as session:
+        data = load_panel(session, category)
+        paths, weight = tables.status_paths(session, data), tables.weights(session, data)
+        priors = tables.priors(session, data)
+        posterior = fit_posterior(data.panel, paths, weight, priors=priors, seed=SEED)
+        rows, about = tables.of_posterior(session, data, posterior), tables.describe(posterior)
+        for name, frame in rows.items():
+            count = session.replace(name, session.connection.from_arrow(frame), category)
+            yield written(session, name, count, about.get(name))
