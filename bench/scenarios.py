@@ -28,7 +28,7 @@ from retail_assets.models.assortment.verdicts import summarise
 from retail_assets.models.choice.markov_chain import draw_customers, ranked_lists
 from retail_assets.models.choice.replay import Customers, Replenishment, replay, replay_seasons
 from retail_assets.models.panel import Rates
-from retail_assets.simulator import frozen_truth
+from retail_assets.simulator import frozen_truth, panel_of, simulate
 
 CASES = (
     DropProducts("drop b", ("b",)),
@@ -39,6 +39,8 @@ PUBLISHED = ("drop_b", "to_a", "equal")
 # The preset's unit revenues have three decimals: money below is in tenths of a cent.
 SCALE = 1000
 PROCESSES = 2
+# Two per posterior draw.
+REPLICATIONS = 80
 
 
 def run(*, quick: bool, large: bool) -> list[Row]:
@@ -182,13 +184,23 @@ def _published_cases(runs: int) -> list[Row]:
 
 def estimate_from_receipts(seed: int) -> list[Rates]:
     """One history's posterior draws, from what its tills show."""
-    raise NotImplementedError
+    # Heavy imports stay in the workers.
+    from retail_assets.models.stockouts.joint import fit_status
+    from retail_assets.models.stockouts.joint_paths import JointPaths
+    from retail_assets.models.substitution.posterior import fit_posterior
+
+    panel = panel_of(simulate("paper_money", seed))
+    status = fit_status(panel, seed=seed)
+    posterior = fit_posterior(
+        panel, JointPaths(status), status.weight, seed=seed, n_draws=REPLICATIONS // 2
+    )
+    return [posterior.rates(draw) for draw in range(posterior.n_draws)]
 
 
 def _one_run(seed: int) -> list[tuple[float, float, float]]:
     """(mean, low, high) of each case's expected difference."""
     draws = estimate_from_receipts(seed)
-    summaries = summarise(_simulate(draws, replications=60, seed=10_000 + seed))[1:]
+    summaries = summarise(_simulate(draws, replications=REPLICATIONS, seed=10_000 + seed))[1:]
     return [(s.diff_mean, s.diff_ci_low, s.diff_ci_high) for s in summaries]
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from retail_assets.assets import assortment, ingest, inventory, report, substitution
 from retail_assets.automation import jobs, sensors
-from retail_assets.checks import model_checks
+from retail_assets.checks import ingest_checks, model_checks
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -22,7 +22,7 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
     """
     return dg.Definitions(
         assets=dg.load_assets_from_modules([ingest, inventory, substitution, assortment, report]),
-        asset_checks=dg.load_asset_checks_from_modules([model_checks]),
+        asset_checks=dg.load_asset_checks_from_modules([ingest_checks, model_checks]),
         jobs=jobs.JOBS,
         sensors=[sensors.landing_sensor],
         resources={"warehouse": Warehouse(Settings.load()), **(overrides or {})},

@@ -105,16 +105,16 @@ class _Run:
         return found
 
     def all(self) -> None:
-        from retail_assets.ingest.landing import affected_days
+        from retail_assets.ingest.landing import affected_ranges, wait_until_quiet
 
+        wait_until_quiet(self.warehouse.settings)
         self._job("references", "landing files and reference tables")
-        days = affected_days(self.warehouse, force=self.force)
-        if days:
-            first, last = days
-            self._job("ingest", f"receipts of {first} to {last}", days=days)
-        else:
+        ranges = affected_ranges(self.warehouse, force=self.force)
+        for first, last in ranges:
+            self._job("ingest", f"receipts of {first} to {last}", days=(first, last))
+        if not ranges:
             self.console.print("  receipts up to date")
-        for category in self._stale_categories(bool(days)):
+        for category in self._stale_categories(bool(ranges)):
             self._job("models", f"models of {category}", category=category)
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
 
@@ -140,8 +140,11 @@ class _Run:
         category: str | None = None,
     ) -> None:
         job = self.definitions.resolve_job_def(name)
-        selection = [k for k in job.asset_layer.executable_asset_keys]
-        wanted = [key for key in selection if key.to_user_string() in self.wanted]
+        wanted = [
+            key
+            for key in job.asset_layer.executable_asset_keys
+            if key.to_user_string() in self.wanted
+        ]
         if not wanted:
             return
         began = time.monotonic()

@@ -103,7 +103,7 @@ class Settings:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError):
             raise SettingsError(
-                f"{self.file}: timezone {self.timezone!r} is not known; use a name like Europe/Paris"
+                f"{self.file}: timezone {self.timezone!r} is not known; use e.g. Europe/Paris"
             ) from None
         if not (1 <= self.grain_minutes <= 1440) or 1440 % self.grain_minutes:
             raise SettingsError(

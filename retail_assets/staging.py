@@ -32,6 +32,9 @@ Scope = str | tuple[date, date] | None
 COMMIT_ATTEMPTS = 60
 """Eight writers of one table need at most 8; a commit of staged files takes about 10 ms."""
 
+PARQUET = "COMPRESSION snappy, PARQUET_VERSION v2"
+"""v2: line numbers and instants as differences; a third smaller, a sixth faster to write."""
+
 KEY_CHECK_ROWS = 4_000_000
 """Keys are compared this many rows at a time: about 200 MB."""
 
@@ -49,8 +52,14 @@ class Staging:
     _files: list[AddAction] = field(default_factory=list)
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def add(self, rows: duckdb.DuckDBPyRelation) -> int:
+    def add(self, rows: duckdb.DuckDBPyRelation, day: date | None = None) -> int:
         """Write a batch; columns by name, a missing optional column becomes null.
+
+        Parameters
+        ----------
+        day : date, optional
+            The business day of every row, where the caller knows it: the batch is then
+            one file, which halves the CPU of splitting rows by day.
 
         Returns
         -------
@@ -63,23 +72,35 @@ class Staging:
             When a column is unknown or a required one is missing.
         """
         typed = _typed(rows, self.table)
-        self._where.mkdir(parents=True, exist_ok=True)
-        by = f"PARTITION_BY ({self.table.partition})," if self._by_day else ""
-        if not self._by_day:
-            name = f"part-{self._token}-{len(self._files)}.parquet"
-            target, naming = self._where / name, ""
-        else:
-            target, naming = self._where, f"APPEND, FILENAME_PATTERN 'part-{self._token}-{{uuid}}',"
+        where, split = self._where, ""
+        if day is not None:
+            where = where / f"business_date={day}"
+            typed = typed.filter(
+                f"CASE WHEN business_date = DATE '{day}' THEN true"
+                " ELSE error('a row of another day') END"
+            ).project("* EXCLUDE business_date")
+        where.mkdir(parents=True, exist_ok=True)
+        target = where / f"part-{self._token}-{len(self._files)}.parquet"
+        if self._by_day and day is None:
+            target = where
+            split = (
+                f"PARTITION_BY (business_date), APPEND,"
+                f" FILENAME_PATTERN 'part-{self._token}-{{uuid}}',"
+            )
         view = f"batch_{self._token}"
         typed.create_view(view, replace=True)
         written = self.connection.execute(
-            f"COPY {view} TO '{quoted(str(target))}'"
-            f" (FORMAT parquet, {by} {naming} COMPRESSION snappy, RETURN_STATS)"
+            f"COPY {view} TO '{quoted(str(target))}' (FORMAT parquet, {split} {PARQUET}, RETURN_STATS)"
         ).fetchall()
         self.connection.execute(f"DROP VIEW {view}")
         added = 0
         for file, count, size, _, _, partition, *_ in written:
+            if count == 0:
+                Path(file).unlink()
+                continue
             values = {k: str(v) for k, v in (partition or {}).items()}
+            if day is not None:
+                values = {"business_date": str(day)}
             stats = json.dumps({"numRecords": count})
             path = str(Path(file).relative_to(self._where))
             now = int(time.time() * 1000)

@@ -1,7 +1,5 @@
 """Step 1: what was out of stock, read off the receipts. One fit yields five tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

@@ -171,9 +171,7 @@ def _draws(data: CategoryPanel, posterior: SubstitutionPosterior) -> pa.Table:
     )
 
 
-def _demand(
-    session: Session, data: CategoryPanel, posterior: SubstitutionPosterior
-) -> pa.Table:
+def _demand(session: Session, data: CategoryPanel, posterior: SubstitutionPosterior) -> pa.Table:
     units = {
         int(at): (mean, variance)
         for at, mean, variance in session.sql(_UNITS, {"category": data.category}).fetchall()

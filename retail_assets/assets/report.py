@@ -1,7 +1,5 @@
 """What leaves the lake: the published database."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from retail_assets import contract
@@ -23,7 +21,9 @@ from retail_assets.warehouse import Warehouse
 def retail_duckdb(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
     """Publish the database atomically; readers see the old or the new one."""
     counts = warehouse.publish()
-    table = "\n".join(["| table | rows |", "|---|---:|", *(f"| {k} | {v:,} |" for k, v in counts.items())])
+    table = "\n".join(
+        ["| table | rows |", "|---|---:|", *(f"| {k} | {v:,} |" for k, v in counts.items())]
+    )
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(warehouse.settings.database),

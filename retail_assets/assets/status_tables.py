@@ -122,7 +122,7 @@ def _profile(data: CategoryPanel, fit: StatusFit) -> pa.Table:
             for hour, level in enumerate(store.level.profile)
         ]
         rows += [
-            base | {"hour_of_week": None, "business_date": day, "level": float(level)}
+            base | {"hour_of_week": None, "business_date": day.item(), "level": float(level)}
             for day, level in zip(clock.days, store.level.day_level, strict=True)
         ]
     return pa.Table.from_pylist(rows)

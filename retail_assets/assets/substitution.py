@@ -1,7 +1,5 @@
 """Step 2: demand and substitution rates, with uncertainty. One fit yields four tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

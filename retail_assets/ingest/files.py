@@ -31,7 +31,7 @@ SAVE_AS_CSV = "save it as CSV with a header line, UTF-8"
 
 CSV_OPTIONS = (
     "auto_detect = false, header = true, quote = '\"', escape = '\"', "
-    "strict_mode = true, null_padding = false, max_line_size = 10000000"
+    "strict_mode = true, null_padding = false, max_line_size = 1000000, buffer_size = 8000000"
 )
 
 

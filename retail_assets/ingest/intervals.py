@@ -25,8 +25,6 @@ QUANTILES = (0.25, 0.75)
 DAYS_FOR_A_WEEKDAY = 4
 """Fewer days of a weekday than this: all weekdays of the store are taken together."""
 
-CHUNK_ROWS = 2_000_000
-
 
 @dataclass(frozen=True)
 class IntervalsReport:
@@ -40,7 +38,7 @@ class IntervalsReport:
 
 def write_intervals(session: Session, days: Days) -> IntervalsReport:
     """Replace the days of ``trading_days`` and ``interval_sales``."""
-    from retail_assets.ingest.lines import chunks
+    from retail_assets.ingest.lines import blocks
 
     settings = session.warehouse.settings
     create_given_hours(session, days)
@@ -52,8 +50,8 @@ def write_intervals(session: Session, days: Days) -> IntervalsReport:
         session.staging("interval_sales", days) as sales,
     ):
         trading.add(session.connection.sql(f"SELECT {columns} FROM opening"))
-        for chunk in chunks(session, "pos_lines", days, CHUNK_ROWS):
-            sales.add(session.sql(_interval_sales(session, chunk)))
+        for block in blocks(session, "pos_lines", days):
+            sales.add(session.connection.sql(_interval_sales(session, block.days)), block.day)
         store_days = trading.commit()
         rows = sales.commit()
     run = session.connection.sql
@@ -180,15 +178,12 @@ def _opening(settings: Settings, days: Days) -> str:
 
 
 def _interval_sales(session: Session, days: Days) -> str:
-    from retail_assets.ingest.lines import between
-
     grain = session.warehouse.settings.grain_minutes
-    voids = session.sql(
-        f"SELECT 1 FROM pos_lines WHERE {between(days)} AND line_type = 'void' LIMIT 1"
-    ).fetchall()
-    kept = f"SELECT * FROM pos_lines WHERE {between(days)} AND line_type = 'sale'"
-    if voids:
-        session.execute(_voided(between(days)))
+    lines = session.rows("pos_lines", days)
+    run = session.connection
+    kept = f"SELECT * FROM {lines} WHERE line_type = 'sale'"
+    if run.sql(f"SELECT 1 FROM {lines} WHERE line_type = 'void' LIMIT 1").fetchall():
+        run.execute(_voided(lines))
         kept += " AND (source_file, source_row) NOT IN (SELECT source_file, source_row FROM voided)"
     nth = f"(epoch_us(s.sold_at) - epoch_us(o.open_at)) // {grain * 60_000_000}"
     return f"""
@@ -209,17 +204,17 @@ def _interval_sales(session: Session, days: Days) -> str:
         GROUP BY store_id, product_id, business_date, interval_of_day"""
 
 
-def _voided(these: str) -> str:
+def _voided(lines: str) -> str:
     """Temp table ``voided``: sale lines that a void of the same receipt cancels."""
     key = "business_date, store_id, transaction_id, product_id, abs(quantity)"
     return f"""CREATE OR REPLACE TEMP TABLE voided AS
         WITH cancels AS (
-            SELECT {key} AS amount, count(*) AS n FROM pos_lines
-            WHERE {these} AND line_type = 'void' GROUP BY ALL
+            SELECT {key} AS amount, count(*) AS n FROM {lines}
+            WHERE line_type = 'void' GROUP BY ALL
         ), sales AS (
             SELECT {key} AS amount, source_file, source_row, row_number() OVER (
                 PARTITION BY {key} ORDER BY line_number DESC, source_row DESC) AS nth
-            FROM pos_lines WHERE {these} AND line_type = 'sale'
+            FROM {lines} WHERE line_type = 'sale'
                 AND (business_date, store_id, transaction_id) IN
                     (SELECT (business_date, store_id, transaction_id) FROM cancels)
         )

@@ -19,10 +19,16 @@ from retail_assets.ingest.times import EARLIEST, business_day, instant, timestam
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Session
 
-CHUNK_ROWS = 2_000_000
-"""Days are judged together up to so many lines: about 300 MB of DuckDB's memory."""
+BLOCK_ROWS = 500_000
+"""Small days are judged together up to so many lines: about 100 MB of DuckDB's memory."""
+
+BUSY_DAY = 40_000
+"""A day with so many lines is a block of its own, written as one file (staging.py)."""
 
 Days = tuple[date, date]
+
+QUANTITY = "CASE WHEN kind = 'return' THEN -abs(q) ELSE q END"
+AMOUNT = f"coalesce(net, try_cast({QUANTITY} * price - coalesce(discount, 0) AS DECIMAL(18,4)))"
 
 OPTIONAL_NUMBERS = {
     "line_number": "line",
@@ -51,19 +57,31 @@ def write_pos_lines(session: Session, days: Days) -> LinesReport:
     Two commits, quarantine last: a run that dies between them is repaired by the next.
     """
     create_given_hours(session, days)
+    _create_known(session)
     with (
         session.staging("pos_lines", days) as lines,
         session.staging("pos_quarantine", days) as quarantine,
     ):
-        for chunk in chunks(session, POS, days, CHUNK_ROWS):
-            judged = judge(session, chunk)
-            lines.add(session.sql(judged.lines))
-            quarantine.add(session.sql(judged.quarantine))
+        for block in blocks(session, POS, days):
+            judged = judge(session, block.days)
+            valid = lines.add(session.connection.sql(judged.lines), block.day)
+            if valid < block.rows:
+                quarantine.add(session.connection.sql(judged.quarantine), block.day)
         landed = lines.commit()
         rejected = quarantine.commit()
         reasons = _tally(session.connection, quarantine.staged, "reasons") if rejected else {}
         warnings = _tally(session.connection, lines.staged, "warnings") if landed else {}
     return LinesReport(landed, rejected, reasons, warnings)
+
+
+def _create_known(session: Session) -> None:
+    """Temp tables of what lines are judged by, read once and not once per block."""
+    for name, query in {
+        "known_products": "SELECT product_id, category FROM products",
+        "known_stores": "SELECT store_id, timezone AS zone FROM stores",
+        "arrivals": "SELECT file, version, seen_at FROM landing_files",
+    }.items():
+        session.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
 
 
 def _tally(connection: duckdb.DuckDBPyConnection, source: str, column: str) -> dict[str, int]:
@@ -75,27 +93,32 @@ def _tally(connection: duckdb.DuckDBPyConnection, source: str, column: str) -> d
     )
 
 
-def chunks(session: Session, table: str, days: Days, rows: int) -> list[Days]:
-    """Cut days into ranges of at most ``rows`` rows each (one day at least)."""
-    counts = session.sql(
-        f"SELECT business_date, count(*) FROM {table} WHERE {between(days)}"
-        " GROUP BY ALL ORDER BY ALL"
+@dataclass(frozen=True)
+class Block:
+    """Days that are worked on together."""
+
+    days: Days
+    rows: int
+
+    @property
+    def day(self) -> date | None:
+        """The day, where the block is one."""
+        return self.days[0] if self.days[0] == self.days[1] else None
+
+
+def blocks(session: Session, table: str, days: Days) -> list[Block]:
+    """Cut days into busy days and runs of quiet ones; days without rows are left out."""
+    counts = session.connection.sql(
+        f"SELECT business_date, count(*) FROM {session.rows(table, days)} GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    found: list[Days] = []
-    total = 0
+    found: list[Block] = []
     for day, count in counts:
-        if found and total + count <= rows:
-            found[-1] = (found[-1][0], day)
-            total += count
+        before = found[-1].rows if found else BLOCK_ROWS
+        if found and before < BUSY_DAY + BLOCK_ROWS and count < BUSY_DAY <= BLOCK_ROWS - before:
+            found[-1] = Block((found[-1].days[0], day), before + count)
         else:
-            found.append((day, day))
-            total = count
+            found.append(Block((day, day), count))
     return found
-
-
-def between(days: Days) -> str:
-    """SQL condition for rows of these business days."""
-    return f"business_date BETWEEN DATE '{days[0]}' AND DATE '{days[1]}'"
 
 
 @dataclass(frozen=True)
@@ -109,19 +132,21 @@ class Judged:
 def judge(session: Session, days: Days) -> Judged:
     """Type and judge the lines of ``raw_pos`` on these days."""
     settings = session.warehouse.settings
-    typed = _typed(settings, days)
+    raw = session.rows(POS, days)
+    typed = _typed(raw)
     reasons = _reasons(settings)
-    valid = " AND ".join(f"NOT ({test})" for test in reasons.values())
-    doubled = ""
-    if _find_doubled(session, typed, valid, days):
+    valid = _valid(settings)
+    some_doubled, some_unnumbered = _peculiar(session, raw)
+    if some_doubled:
+        _create_doubled(session, typed, valid)
         doubled = "(source_file, source_row) IN (SELECT source_file, source_row FROM doubled)"
         reasons = {**reasons, "duplicate line key": doubled}
         valid = f"{valid} AND NOT {doubled}"
-    numbered = _numbered(session, typed, days)
+    numbered = _numbered(typed, some_unnumbered)
     return Judged(_valid_lines(numbered, valid), _rejected_lines(typed, valid, reasons))
 
 
-def _typed(settings: Settings, days: Days) -> str:
+def _typed(raw: str) -> str:
     """Raw lines with their values read; NULL where a text cannot be read."""
     return f"""
         SELECT r.*, {timestamp("r.sold_at")} AS local,
@@ -132,11 +157,26 @@ def _typed(settings: Settings, days: Days) -> str:
             try_cast(r.line_number AS BIGINT) AS line,
             coalesce(lower(trim(r.line_type)), CASE WHEN q < 0 THEN 'return' ELSE 'sale' END)
                 AS kind,
-            p.category, p.product_id IS NOT NULL AS product_known,
-            s.timezone AS zone
-        FROM (SELECT * FROM raw_pos WHERE {between(days)}) r
-        LEFT JOIN products p ON p.product_id = r.product_id
-        LEFT JOIN stores s ON s.store_id = r.store_id"""
+            {AMOUNT} AS amount, p.category, s.zone
+        FROM {raw} r
+        LEFT JOIN known_products p ON p.product_id = r.product_id
+        LEFT JOIN known_stores s ON s.store_id = r.store_id"""
+
+
+def _valid(settings: Settings) -> str:
+    """SQL condition of a valid line: the reasons said the other way round.
+
+    Asked of every line, so it is the short form; a test holds it to ``_reasons``.
+    """
+    day = business_day("local", settings)
+    numbers = " AND ".join(
+        f"({value} IS NOT NULL OR coalesce(trim({column}), '') = '')"
+        for column, value in OPTIONAL_NUMBERS.items()
+    )
+    return f"""coalesce(problem IS NULL AND trim(transaction_id) <> '' AND category IS NOT NULL
+        AND zone IS NOT NULL AND local >= TIMESTAMP '{EARLIEST}' AND {day} <= business_date
+        AND {day} >= DATE '{EARLIEST}' AND isfinite(q) AND q <> 0 AND price >= 0
+        AND amount IS NOT NULL AND kind IN ('sale', 'return', 'void') AND {numbers}, false)"""
 
 
 def _reasons(settings: Settings) -> dict[str, str]:
@@ -158,54 +198,58 @@ def _reasons(settings: Settings) -> dict[str, str]:
         for column, value in OPTIONAL_NUMBERS.items()
     }
     reasons |= {
-        "unknown product": f"{read} AND trim(product_id) <> '' AND NOT product_known",
+        "unknown product": f"{read} AND trim(product_id) <> '' AND category IS NULL",
         "unknown store": f"{read} AND trim(store_id) <> '' AND zone IS NULL",
         "unknown line type": f"{read} AND kind NOT IN ('sale', 'return', 'void')",
         "future date": f"{read} AND {day} > business_date",
         "implausible date": f"{read} AND {day} < DATE '{EARLIEST}'",
         "negative price": f"{read} AND price < 0",
         "quantity 0": f"{read} AND q = 0",
-        "amount too large": f"{read} AND isfinite(q) AND price IS NOT NULL"
-        " AND coalesce(net, try_cast(q * price - coalesce(discount, 0) AS DECIMAL(18,4))) IS NULL",
+        "amount too large": f"{read} AND isfinite(q) AND price IS NOT NULL AND amount IS NULL",
     }
     reasons = {why: f"coalesce({test}, false)" for why, test in reasons.items()}
     return {"": "problem IS NOT NULL", **reasons}
 
 
-def _find_doubled(session: Session, typed: str, valid: str, days: Days) -> bool:
-    """Fill temp table ``doubled``: all but one of the lines with the same key.
+LINE_HASH = "hash(business_date, store_id, transaction_id, try_cast(line_number AS BIGINT))"
 
-    The one that stays is the first valid one by file name and line. Hashes find the
-    few candidates (0.2 CPU s per million lines); only those are compared in full.
+
+def _peculiar(session: Session, raw: str) -> tuple[bool, bool]:
+    """Are there lines with the same key, and lines without a number?
+
+    Both are rare. Hashes find the first (0.1 CPU s per million lines).
     """
-    key = "business_date, store_id, transaction_id, line"
-    raw_key = "hash(business_date, store_id, transaction_id, try_cast(line_number AS BIGINT))"
-    session.execute(
-        f"""CREATE OR REPLACE TEMP TABLE candidate AS SELECT {raw_key} AS h FROM raw_pos
-        WHERE {between(days)} AND line_number IS NOT NULL AND problem IS NULL
-        GROUP BY ALL HAVING count(*) > 1"""
+    session.connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE candidate AS SELECT {LINE_HASH} AS h FROM {raw}
+        WHERE line_number IS NOT NULL AND problem IS NULL GROUP BY ALL HAVING count(*) > 1"""
     )
-    if not session.connection.sql("SELECT 1 FROM candidate LIMIT 1").fetchall():
-        return False
-    session.execute(
+    doubled, unnumbered = session.connection.sql(
+        f"""SELECT (SELECT count(*) FROM candidate),
+            (SELECT count(*) FROM {raw} WHERE line_number IS NULL AND problem IS NULL)"""
+    ).fetchall()[0]
+    return doubled > 0, unnumbered > 0
+
+
+def _create_doubled(session: Session, typed: str, valid: str) -> None:
+    """Temp table ``doubled``: all but one of the lines with the same key.
+
+    The one that stays is the first valid one by file name and line.
+    """
+    session.connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE doubled AS SELECT source_file, source_row FROM (
-            SELECT source_file, source_row, row_number() OVER (PARTITION BY {key}
+            SELECT source_file, source_row, row_number() OVER (
+                PARTITION BY business_date, store_id, transaction_id, line
                 ORDER BY ({valid}) DESC, source_file, source_row) AS nth
-            FROM ({typed}) WHERE {raw_key} IN (SELECT h FROM candidate)
+            FROM ({typed}) WHERE {LINE_HASH} IN (SELECT h FROM candidate)
                 AND line IS NOT NULL AND transaction_id IS NOT NULL AND store_id IS NOT NULL
         ) WHERE nth > 1"""
     )
-    return bool(session.connection.sql("SELECT 1 FROM doubled LIMIT 1").fetchall())
 
 
-def _numbered(session: Session, typed: str, days: Days) -> str:
+def _numbered(typed: str, some_unnumbered: bool) -> str:
     """Lines with a number each; counting within receipts only where some have none."""
-    some = session.sql(
-        f"SELECT 1 FROM raw_pos WHERE {between(days)} AND line_number IS NULL"
-        " AND problem IS NULL LIMIT 1"
-    ).fetchall()
     number = "line"
-    if some:
+    if some_unnumbered:
         number = (
             "coalesce(line, row_number() OVER (PARTITION BY business_date, store_id,"
             " transaction_id ORDER BY source_file, source_row))"
@@ -215,26 +259,22 @@ def _numbered(session: Session, typed: str, days: Days) -> str:
 
 def _valid_lines(numbered: str, valid: str) -> str:
     warnings = {
-        "outside trading hours": "h.store_id IS NOT NULL AND (h.open_at IS NULL"
-        f" OR {instant('zone', 'local')} < h.open_at OR {instant('zone', 'local')} >= h.close_at)",
+        "outside trading hours": "h.store_id IS NOT NULL"
+        " AND coalesce(instant < h.open_at OR instant >= h.close_at, true)",
         "return with a positive quantity": "kind = 'return' AND q > 0",
         "sale with a negative quantity": "kind = 'sale' AND q < 0",
     }
-    odd = " OR ".join(warnings.values())
+    odd = " OR ".join(f"({test})" for test in warnings.values())
     listed = ", ".join(f"CASE WHEN {test} THEN '{why}' END" for why, test in warnings.items())
-    quantity = "CASE WHEN kind = 'return' THEN -abs(q) ELSE q END"
     return f"""
-        SELECT l.transaction_id, nth_line AS line_number, l.store_id,
-            {instant("zone", "local")} AS sold_at, l.business_date, l.product_id, category,
-            {quantity} AS quantity, price AS unit_price,
-            coalesce(net, try_cast({quantity} * price - coalesce(discount, 0) AS DECIMAL(18,4)))
-                AS net_amount,
-            discount AS discount_amount,
+        SELECT l.transaction_id, nth_line AS line_number, l.store_id, instant AS sold_at,
+            l.business_date, l.product_id, category, {QUANTITY} AS quantity,
+            price AS unit_price, amount AS net_amount, discount AS discount_amount,
             CASE WHEN kind = 'sale' AND q < 0 THEN 'return' ELSE kind END AS line_type,
             promo_id, customer_id, register_id, channel,
             CASE WHEN {odd} THEN list_filter([{listed}], lambda w: w IS NOT NULL) END AS warnings,
             source_file, source_row
-        FROM (SELECT * FROM ({numbered}) WHERE {valid}) l
+        FROM (SELECT *, {instant("zone", "local")} AS instant FROM ({numbered}) WHERE {valid}) l
         LEFT JOIN given_hours h ON h.store_id = l.store_id AND h.business_date = l.business_date"""
 
 
@@ -253,4 +293,4 @@ def _rejected_lines(typed: str, valid: str, reasons: dict[str, str]) -> str:
             list_filter([{named}], lambda r: r IS NOT NULL) AS reasons,
             coalesce(f.seen_at, t.business_date::TIMESTAMPTZ) AS ingested_at
         FROM (SELECT * FROM ({typed}) WHERE NOT ({valid})) t
-        LEFT JOIN landing_files f ON f.file = t.source_file AND f.version = t.source_version"""
+        LEFT JOIN arrivals f ON f.file = t.source_file AND f.version = t.source_version"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 
 from retail_assets import contract
 from retail_assets.ingest import mapping as mappings
@@ -20,7 +21,7 @@ from retail_assets.ingest.times import arrival_day, dated
 from retail_assets.staging import quoted
 from retail_assets.warehouse import Session
 
-BATCH_ROWS = 2_000_000
+BATCH_ROWS = 1_000_000
 BATCH_FILES = 64
 """One COPY covers this much: small files share Parquet files, memory stays bounded."""
 
@@ -44,15 +45,10 @@ def write_raw_pos(session: Session, days: Days) -> RawReport:
     files = [f for f in here.values() if any(_overlap(s, days) for s in f.days(settings))]
     mapping = mappings.load(settings.landing)
     with session.staging("raw_pos", days) as staging:
-        kept = staging.add(session.sql(_kept(here, days)))
-        for batch in _batches(files):
-            staging.add(
-                session.sql(
-                    " UNION ALL BY NAME ".join(
-                        f"({lines_of(session, f, mapping, days)})" for f in batch
-                    )
-                )
-            )
+        kept = staging.add(session.connection.sql(_kept(session, here, days)))
+        for day, batch in _batches(files):
+            texts = (f"({lines_of(session, f, mapping, days)})" for f in batch)
+            staging.add(session.connection.sql(" UNION ALL BY NAME ".join(texts)), day)
         rows = staging.commit()
     return RawReport(rows, tuple(f.file for f in files), kept)
 
@@ -61,25 +57,28 @@ def _overlap(span: Days, days: Days) -> bool:
     return span[0] <= days[1] and days[0] <= span[1]
 
 
-def _kept(here: dict[str, LandingFile], days: Days) -> str:
+def _kept(session: Session, here: dict[str, LandingFile], days: Days) -> str:
     names = ", ".join(f"'{quoted(file)}'" for file in here)
-    absent = f" AND source_file NOT IN ({names})" if names else ""
-    return (
-        f"SELECT * FROM raw_pos WHERE business_date BETWEEN DATE '{days[0]}'"
-        f" AND DATE '{days[1]}'{absent}"
-    )
+    absent = f"WHERE source_file NOT IN ({names})" if names else ""
+    return f"SELECT * FROM {session.rows('raw_pos', days)} {absent}"
 
 
-def _batches(files: list[LandingFile]) -> Iterator[list[LandingFile]]:
-    batch: list[LandingFile] = []
-    for file in files:
-        full = len(batch) >= BATCH_FILES or sum(f.rows or 0 for f in batch) >= BATCH_ROWS
-        if batch and full:
-            yield batch
-            batch = []
-        batch.append(file)
-    if batch:
-        yield batch
+def _batches(files: list[LandingFile]) -> Iterator[tuple[date | None, list[LandingFile]]]:
+    """Files to write together, with their day where they all hold the same one."""
+    files = sorted(files, key=lambda f: (_only_day(f) or date.min, f.file))
+    for day, same in groupby(files, key=_only_day):
+        batch: list[LandingFile] = []
+        for file in same:
+            rows = sum(f.rows or 0 for f in batch)
+            if batch and (len(batch) >= BATCH_FILES or rows >= BATCH_ROWS):
+                yield day, batch
+                batch = []
+            batch.append(file)
+        yield day, batch
+
+
+def _only_day(file: LandingFile) -> date | None:
+    return file.first_day if file.first_day == file.last_day and not file.undated else None
 
 
 def lines_of(

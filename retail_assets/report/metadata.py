@@ -12,7 +12,9 @@ MAX_ROWS = 10
 
 def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
     """A PNG inside the run's metadata; nothing is written to disk."""
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return dg.MetadataValue.md(
+        f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    )
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:

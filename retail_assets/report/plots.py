@@ -130,7 +130,7 @@ def stockout_timeline(
                 left=dates.date2num(start),
                 height=0.8,
                 color=RED,
-                alpha=max(0.15, float(p_out)),
+                alpha=min(1.0, max(0.15, float(p_out))),
                 linewidth=0,
             )
     marks = low_power or [False] * len(rows)

@@ -1,4 +1,4 @@
-"""``python -m retail_assets.simulator PRESET DIR [--seed N] [--truth DIR]`` writes landing files."""
+"""Write landing files: ``python -m retail_assets.simulator PRESET DIR [--seed] [--truth DIR]``."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def draw_customers(
     rng = generator(seed, store, category, ARRIVALS)
     mass = np.concatenate([[0.0], np.cumsum(weight)])
     moments = [
-        _moments(own, j, arrival_rate[j], calendar, weight, mass, rng)
+        _while_listed(own, j, calendar, _moments(own, j, arrival_rate[j], calendar, weight, mass, rng))
         for j in range(own.n_products)
     ]
     product = np.repeat(np.arange(own.n_products, dtype=np.int16), [len(m) for m in moments])
@@ -119,6 +119,19 @@ def draw_customers(
         first, own.substitution_rate, own.choice_model, generator(seed, store, category, LISTS)
     )
     return Customers(interval, lists, units)
+
+
+def _while_listed(
+    own: CategorySpec, product: int, calendar: TradingCalendar, moments: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Nobody wants a product before its launch or after it left the range."""
+    first, last = 0, calendar.n_days
+    if own.launch_day is not None:
+        first = int(np.clip(own.launch_day[product], 0, last))
+    if own.delist_day is not None:
+        last = int(np.clip(own.delist_day[product], 0, last))
+    begin, end = calendar.first_interval[[first, last]]
+    return moments[(moments >= begin) & (moments < end)]
 
 
 def price_multipliers(own: CategorySpec, product: int, n_days: int) -> list[tuple[int, int, float]]:

@@ -77,17 +77,17 @@ def demo() -> RetailSpec:
 
 
 def _stores() -> tuple[StoreSpec, ...]:
-    swiss = (date(2026, 5, 14), date(2026, 5, 25), date(2026, 8, 1))
-    english = (date(2026, 5, 25), date(2026, 8, 31))
+    french = (date(2026, 5, 14), date(2026, 5, 25), date(2026, 7, 14), date(2026, 8, 15))
+    portuguese = (date(2026, 6, 10), date(2026, 8, 15), date(2026, 10, 5))
     weekdays = ((9 * 60, 20 * 60),) * 5 + ((9 * 60, 18 * 60), None)
     with_sunday = ((10 * 60, 20 * 60),) * 6 + ((11 * 60, 17 * 60),)
     no_monday = (None, *with_sunday[1:])
-    zurich, london = "Europe/Zurich", "Europe/London"
+    paris, lisbon = "Europe/Paris", "Europe/Lisbon"
     return (
-        StoreSpec("zurich", zurich, "Zürich Altstadt", "CH", "city", weekdays, swiss, 2.0),
-        StoreSpec("basel", zurich, "Basel Markt", "CH", "town", weekdays, swiss, 1.4),
-        StoreSpec("london", london, "London Marylebone", "UK", "city", with_sunday, english, 1.8),
-        StoreSpec("bath", london, "Bath", "UK", "town", no_monday, english, 1.2),
+        StoreSpec("paris", paris, "Paris Marais", "FR", "city", weekdays, french, 2.0),
+        StoreSpec("lyon", paris, "Lyon Presqu'île", "FR", "town", weekdays, french, 1.4),
+        StoreSpec("lisbon", lisbon, "Lisboa Chiado", "PT", "city", with_sunday, portuguese, 1.8),
+        StoreSpec("porto", lisbon, "Porto Ribeira", "PT", "town", no_monday, portuguese, 1.2),
     )
 
 

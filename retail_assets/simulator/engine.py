@@ -209,9 +209,20 @@ def panel_of(
                 sold.sales_transactions,
                 traffic if others else None,
                 sold.deliveries(calendar.n_intervals) if deliveries else None,
+                _listed(own.spec, calendar),
             )
         )
     return Panel(own.spec.products, tuple(stores))
+
+
+def _listed(spec: CategorySpec, calendar: TradingCalendar) -> NDArray[np.int64] | None:
+    """First interval of each product in the range, and one past its last."""
+    if spec.launch_day is None and spec.delist_day is None:
+        return None
+    n, end = len(spec.products), calendar.n_days
+    launch = np.zeros(n, np.int64) if spec.launch_day is None else spec.launch_day
+    delist = np.full(n, end) if spec.delist_day is None else spec.delist_day
+    return calendar.first_interval[np.clip(np.column_stack([launch, delist]), 0, end)]
 
 
 def _simulate_store(

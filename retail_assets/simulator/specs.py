@@ -152,8 +152,8 @@ class CategorySpec:
     shrinkage_rate : float
         Units that vanish per product and interval.
     launch_day, delist_day : (n,) int64 or None
-        First day on the shelf; first day without orders. Before and after, customers who
-        want the product exist and substitute.
+        First day on the shelf; first day out of the range. Before and after, nobody has
+        the product for a first choice.
     rate_spread : float
         Standard deviation of log λ between stores, per product (own λ, shared α).
     promotions : tuple of Promotion

@@ -15,7 +15,7 @@ from retail_assets.simulator.specs import RetailSpec, StoreSpec
 
 
 def read(folder, name):
-    found = [p for p in folder.glob(f"{name}.csv*")]
+    found = list(folder.glob(f"{name}.csv*"))
     assert len(found) == 1, f"{name}: {found}"
     return pd.read_csv(found[0])
 

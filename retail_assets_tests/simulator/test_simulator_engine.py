@@ -114,15 +114,13 @@ def test_the_same_seed_is_the_same_history_and_another_is_not():
 @pytest.mark.parametrize("model", ["one_step", "markov_chain"])
 @pytest.mark.parametrize("gone", [(0,), (0, 1), (2, 3, 4)])
 def test_sales_under_an_outage_match_the_closed_form(model, gone):
-    """Products that never come to the shelf, the others never short: rates are λ + inflow."""
+    """Products gone after one unit, the others never short: rates are λ + inflow."""
     spec = load_preset("paper")
-    launch = np.array([spec.n_days + 1 if j in gone else 0 for j in range(5)])
     own = replace(
         spec.categories[0],
         choice_model=model,
-        order_up_to=np.full(5, 10**7),
+        order_up_to=np.array([1 if j in gone else 10**7 for j in range(5)]),
         supply=ReviewCycle(0),
-        launch_day=launch,
     )
     history = simulate(replace(spec, categories=(own,)), seed=13)
     sales = history.category().stores[0].replay.sales
@@ -131,7 +129,24 @@ def test_sales_under_an_outage_match_the_closed_form(model, gone):
     expected = 200_000 * choice_rates(
         truth.arrival_rate[0], truth.substitution_rate, available, model
     )
-    assert np.all(np.abs(sales - expected) <= 4.5 * np.sqrt(expected))
+    assert np.all(sales[~available] == 1)
+    assert np.all(np.abs(sales - expected)[available] <= 4.5 * np.sqrt(expected[available]))
+
+
+def test_nobody_wants_a_product_outside_its_life():
+    spec = load_preset("paper")
+    launch, delist = np.array([0, 20, 0, 0, 0]), np.array([999, 999, 30, 999, 999])
+    own = replace(spec.categories[0], launch_day=launch, delist_day=delist)
+    history = simulate(replace(spec, categories=(own,)), seed=13)
+    first = history.calendars[0].first_interval
+    came = history.category().stores[0].customers
+    wanted = came.choices[:, 0]
+    assert came.interval[wanted == 1].min() >= first[20]
+    assert came.interval[wanted == 2].max() < first[30]
+    np.testing.assert_array_equal(
+        panel_of(history).stores[0].listed, [[0, first[-1]], [first[20], first[-1]]]
+        + [[0, first[30]]] + [[0, first[-1]]] * 2,
+    )
 
 
 def test_one_step_and_markov_differ_once_two_are_out():
@@ -198,3 +213,22 @@ def test_a_large_category_has_its_eight_true_substitutes():
     spec = large(40, 5_000)
     assert np.all((spec.categories[0].substitution_rate > 0).sum(axis=1) == 8)
     assert simulate(spec, seed=1).category().stores[0].replay.sales.min() > 0
+
+
+def test_the_90_sells_first_then_the_80_then_the_70():
+    """The Amazon article's example, week by week."""
+    history = simulate("chocolate_90_80_70", seed=2)
+    stored = history.category().stores[0]
+    week, run = 7 * 1440, stored.replay
+    at, bought = stored.customers.interval, run.outcome
+    assert run.first_choice[1:].sum() == 0
+    for start in range(0, 26 * week, week):
+        own = (at >= start) & (at < start + week)
+        last_90, first_80 = at[own & (bought == 0)].max(), at[own & (bought == 1)].min()
+        assert last_90 <= first_80
+        if np.any(own & (bought == 2)):
+            assert at[own & (bought == 1)].max() <= at[own & (bought == 2)].min()
+    # A tenth leaves at each step: of those who met an empty 90, 90 % reach the 80.
+    turned_away = run.substituted_out[0] + run.lost[0]
+    eighty_out = (bought == 2).sum() / 0.9**2 + (bought == 1).sum() / 0.9
+    assert eighty_out == pytest.approx(turned_away, rel=0.03)

@@ -65,12 +65,13 @@ def choice_rates(
     ----------
     arrival_rate : (n,) float64
     substitution_rate : (n, n) float64
-    available : (n,) bool
+    available : (..., n) bool
+        One pattern, or any number of them at once.
     choice_model : {"one_step", "markov_chain"}
 
     Returns
     -------
-    (n,) float64
+    (..., n) float64
         Zero where the product is out.
 
     Raises
@@ -86,17 +87,15 @@ def choice_rates(
     """
     rate, matrix = check_rates(arrival_rate, substitution_rate, choice_model)
     here = np.asarray(available, dtype=bool)
-    if here.shape != rate.shape:
-        raise ValueError(f"available must be ({len(rate)},), got {here.shape}")
-    sales = np.where(here, rate, 0.0)
-    gone = ~here
-    if gone.any() and here.any():
-        turned_away = rate[gone]
-        if choice_model == "markov_chain":
-            stay = np.eye(int(gone.sum())) - matrix[np.ix_(gone, gone)].T
-            turned_away = np.linalg.solve(stay, turned_away)
-        sales[here] += turned_away @ matrix[np.ix_(gone, here)]
-    return sales
+    if here.shape[-1:] != rate.shape:
+        raise ValueError(f"available must be (..., {len(rate)}), got {here.shape}")
+    if choice_model == "one_step":
+        return np.where(here, rate + np.where(here, 0.0, rate) @ matrix, 0.0)
+    # Visits v solve v_j = lambda_j + sum over i out of v_i rho_ij; those to A are sales.
+    passing_on = np.swapaxes(np.where(here[..., :, None], 0.0, matrix), -1, -2)
+    first = np.broadcast_to(rate, here.shape)[..., None]
+    visits = np.linalg.solve(np.eye(len(rate)) - passing_on, first)[..., 0]
+    return np.where(here, visits, 0.0)
 
 
 def check_rates(

@@ -71,9 +71,7 @@ class HmmParams:
 
     def as_array(self) -> Floats:
         """(4,) for the kernels: what does not depend on the phase."""
-        return np.array(
-            [self.arrival_rate, self.out_otherwise, self.dispersion, self.initial_out]
-        )
+        return np.array([self.arrival_rate, self.out_otherwise, self.dispersion, self.initial_out])
 
     def table(self) -> Floats:
         """(2, phases) for the kernels."""

@@ -140,9 +140,7 @@ def _footfall_level(store: StorePanel, profile: Floats) -> Floats:
     return np.clip(level, _LOWEST, _HIGHEST)
 
 
-def _elasticity(
-    day: NDArray[np.int32], sales: Floats, expected: Floats, signal: Floats
-) -> float:
+def _elasticity(day: NDArray[np.int32], sales: Floats, expected: Floats, signal: Floats) -> float:
     """Quasi-Poisson regression of the category's daily sales on log footfall; 0 if weak."""
     y = np.bincount(day, sales, len(signal))
     e = np.bincount(day, expected, len(signal))

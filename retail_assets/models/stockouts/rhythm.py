@@ -105,40 +105,45 @@ def calendar_phases(deliveries: NDArray[np.int32], n_intervals: int) -> Phases:
     return phase
 
 
-def learn_rhythm(series: Series, plain: HmmFit, prior: Prior) -> tuple[Rhythm, HmmFit] | None:
-    """The rhythm that pays for its parameters, and the model refitted with it; else None.
+@dataclass(frozen=True)
+class Learned:
+    """A rhythm, the model refitted with it, and its log-likelihood less its parameters."""
 
-    Three rhythms compete with none: even phases, phases refined around the restocks, and
-    a strict schedule that restocks at one interval of the cycle only.
+    rhythm: Rhythm
+    fit: HmmFit
+    score: float
+
+
+def learn_rhythm(
+    series: Series, plain: HmmFit, prior: Prior, periods: list[float]
+) -> Learned | None:
+    """The rhythm of one of ``periods`` that pays best for its parameters; None if none does.
+
+    Three rhythms of each period compete with none: even phases, phases refined around
+    the restocks, and a strict schedule that restocks at one interval of the cycle only.
     """
-    period = find_period(plain.smoothed)
-    if period is None:
-        return None
-    best, best_score, current = None, plain.smoothed.log_lik - 2.0, plain
+    found = [_learn_at(series, plain, prior, period) for period in periods]
+    paying = [own for own in found if own.score > plain.smoothed.log_lik - 2.0]
+    return max(paying, key=lambda own: own.score) if paying else None
 
-    def fitted(rhythm: Rhythm, start: HmmParams) -> HmmFit:
+
+def _learn_at(series: Series, plain: HmmFit, prior: Prior, period: float) -> Learned:
+    def fitted(rhythm: Rhythm, start: HmmParams) -> Learned:
         phased = replace(series, phase=rhythm.phase(series.n_intervals))
-        return fit(phased, start, prior, max_iterations=_STEPS)
+        own = fit(phased, start, prior, max_iterations=_STEPS)
+        n_parameters = rhythm.n_phases + (1 if rhythm.strict else rhythm.n_phases)
+        return Learned(rhythm, own, own.smoothed.log_lik - n_parameters)
 
-    rhythm = Rhythm.even(period)
-    for _ in range(2):
-        current = fitted(rhythm, spread(current.params, current.smoothed, rhythm.n_phases))
-        score = current.smoothed.log_lik - 2.0 * rhythm.n_phases
-        if score > best_score:
-            best, best_score = (rhythm, current), score
-        rhythm = rhythm.refined(current.smoothed.p_back)
-    if best is None:
-        return None
-    rhythm, start = _on_schedule(series, best[1], period)
-    strict = fitted(rhythm, start)
-    if strict.smoothed.log_lik - rhythm.n_phases - 1.0 > best_score:
-        return rhythm, strict
-    return best
+    even = Rhythm.even(period)
+    best = fitted(even, spread(plain.params, plain.smoothed, even.n_phases))
+    refined = even.refined(best.fit.smoothed.p_back)
+    second = fitted(refined, spread(best.fit.params, best.fit.smoothed, refined.n_phases))
+    best = max(best, second, key=lambda own: own.score)
+    strict = fitted(*_on_schedule(series, best.fit, period))
+    return max(best, strict, key=lambda own: own.score)
 
 
-def _on_schedule(
-    series: Series, current: HmmFit, period: float
-) -> tuple[Rhythm, HmmParams]:
+def _on_schedule(series: Series, current: HmmFit, period: float) -> tuple[Rhythm, HmmParams]:
     """The likeliest interval of the cycle for all restocks, by a search from coarse to fine.
 
     The likelihood climbs towards the true interval from the left (a restock assumed too
@@ -190,31 +195,38 @@ def spread(params: HmmParams, smoothed: Smoothed, n_phases: int) -> HmmParams:
     )
 
 
-def find_period(smoothed: Smoothed) -> float | None:
-    """Period of the restocks: the strongest line of their power spectrum, or a multiple.
+def find_periods(smoothed: Smoothed) -> list[float]:
+    """Likely periods of the restocks: the strongest line of their spectrum, or multiples.
 
     Chance lines among n frequencies reach ``ln n`` times the mean power; a rhythm must
-    exceed three times that. A line may be a harmonic of the cycle, so the multiple
-    whose phases best tell restocks from waits is taken.
+    exceed three times that. A line may be a harmonic of the cycle, so two multiples
+    are proposed: the one whose phases best tell restocks from waits cut into a fixed
+    number of phases, and cut as finely as the line itself.
     """
     p_back = smoothed.p_back
     n = len(p_back)
     if p_back.sum() < MIN_CYCLES or n < MIN_CYCLES * SHORTEST:
-        return None
+        return []
     size = scipy.fft.next_fast_len(4 * n, real=True)
     power = np.abs(scipy.fft.rfft(p_back - p_back.mean(), size)) ** 2
-    band = power[int(np.ceil(MIN_CYCLES * size / n)) : size // SHORTEST]
+    lowest = int(np.ceil(MIN_CYCLES * size / n))
+    band = power[lowest : size // SHORTEST]
     if not len(band) or band.max() < 3.0 * np.log(n) * np.sum(p_back**2):
-        return None
-    line = size / (int(np.argmax(band)) + int(np.ceil(MIN_CYCLES * size / n)))
-    multiples = [m * line for m in range(1, 7) if n / (m * line) >= MIN_CYCLES]
-    settled = [_settle(p_back, period) for period in multiples]
-    return max(settled, key=lambda period: _phase_gain(smoothed, period))
+        return []
+    line = _settle(p_back, size / (int(np.argmax(band)) + lowest))
+    coarse, fine = {}, {}
+    for multiple in range(1, 7):
+        if multiple * line * MIN_CYCLES > n and multiple > 1:
+            break
+        period = _settle(p_back, multiple * line) if multiple > 1 else line
+        coarse[period] = _phase_gain(smoothed, Rhythm.even(period))
+        n_phases = N_PHASES * multiple
+        fine[period] = _phase_gain(smoothed, Rhythm.even(period, n_phases)) - n_phases
+    return sorted({max(coarse, key=coarse.__getitem__), max(fine, key=fine.__getitem__)})
 
 
-def _phase_gain(smoothed: Smoothed, period: float) -> float:
+def _phase_gain(smoothed: Smoothed, rhythm: Rhythm) -> float:
     """Log-likelihood that a hazard per phase would add to one for all."""
-    rhythm = Rhythm.even(period)
     phase = rhythm.phase(len(smoothed.p_out))
     back = np.bincount(phase, smoothed.p_back, rhythm.n_phases)
     waits = np.bincount(phase, smoothed.p_out, rhythm.n_phases) + back
@@ -225,13 +237,13 @@ def _phase_gain(smoothed: Smoothed, period: float) -> float:
 
 
 def _settle(p_back: Floats, period: float) -> float:
-    """Sharpen the period by its first three harmonics; a whole number if as good."""
-    at = np.flatnonzero(p_back > 1e-3)
+    """Sharpen the period by its first two harmonics; a whole number if as good."""
+    at = np.flatnonzero(p_back > 1e-2)
     mass = p_back[at]
 
     def sharpness(trial: float) -> float:
         turn = np.exp(-2j * np.pi * at / trial)
-        return float(sum(abs(np.sum(mass * turn**h)) ** 2 for h in (1, 2, 3)))
+        return float(sum(abs(np.sum(mass * power)) ** 2 for power in (turn, turn**2)))
 
     width = period**2 / len(p_back)
     best = max(period + width * np.linspace(-0.6, 0.6, 25), key=sharpness)

@@ -130,7 +130,9 @@ class StoreStatus:
 
     def out(self) -> Spans:
         """Spans out of stock by P(out) > .5."""
-        return Spans.join([(p.spans.start[p.spans.out], p.spans.stop[p.spans.out]) for p in self.products])
+        return Spans.join(
+            [(p.spans.start[p.spans.out], p.spans.stop[p.spans.out]) for p in self.products]
+        )
 
     def soft(self) -> tuple[Spans, Floats]:
         """P(out) of all products as sparse segments in CSR form, and the value of each."""

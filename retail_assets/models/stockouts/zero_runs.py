@@ -134,7 +134,9 @@ def zero_run_spans(store: StorePanel, weight: Floats | None = None) -> Spans:
 
 def _zero_strength(mean: Floats, dispersion: float) -> Floats:
     """Cumulative -ln P(no sale | in stock), with a leading zero."""
-    strength = mean if dispersion * mean.max(initial=0.0) < 1e-6 else (
-        np.log1p(dispersion * mean) / dispersion
+    strength = (
+        mean
+        if dispersion * mean.max(initial=0.0) < 1e-6
+        else (np.log1p(dispersion * mean) / dispersion)
     )
     return np.concatenate([[0.0], np.cumsum(strength)])

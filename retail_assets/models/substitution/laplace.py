@@ -98,6 +98,6 @@ def _scale_of(precision: NDArray[np.float64]) -> NDArray[np.float64]:
     values, basis = np.linalg.eigh(precision)
     root = basis / np.sqrt(np.maximum(values, 1e-2))
     # A = root rootᵀ; QR of rootᵀ gives its Cholesky factor without squaring.
-    upper = np.linalg.qr(root.T, mode="r")
+    upper: NDArray[np.float64] = np.asarray(np.linalg.qr(root.T, mode="r"))
     factor: NDArray[np.float64] = upper.T * np.sign(np.diag(upper))
     return factor

@@ -137,9 +137,7 @@ def split_rhat(draws: NDArray[np.float64]) -> NDArray[np.float64]:
     parts = np.concatenate([draws[:half], draws[half : 2 * half]], axis=1)
     within = parts.var(axis=0, ddof=1).mean(axis=0)
     between = parts.mean(axis=0).var(axis=0, ddof=1)
-    rhat: NDArray[np.float64] = np.sqrt(
-        (half - 1) / half + between / np.maximum(within, 1e-300)
-    )
+    rhat: NDArray[np.float64] = np.sqrt((half - 1) / half + between / np.maximum(within, 1e-300))
     return rhat
 
 

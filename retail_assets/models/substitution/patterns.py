@@ -218,7 +218,7 @@ def _sweep(
     days = np.flatnonzero(np.diff(store.day)) + 1
     edges = np.unique(
         np.concatenate(
-            [[0, store.n_intervals], days, out.start, out.stop]
+            [np.array([0, store.n_intervals]), days, out.start, out.stop]
             + [edge for at, _, _ in ran_out for edge in (at, at + 1)]
         ).astype(np.int64)
     )

@@ -220,7 +220,12 @@ def _sample(
 
 
 def _draw(
-    shape: Gaussian, data: density.Block, markov: bool, chains: Chains | None, chunks: int, seed: int
+    shape: Gaussian,
+    data: density.Block,
+    markov: bool,
+    chains: Chains | None,
+    chunks: int,
+    seed: int,
 ) -> NDArray[np.float64]:
     """(N, 4, D) draws given one imputation."""
     if chains is not None:
@@ -260,7 +265,7 @@ def _posterior(
     began: float,
     rng: np.random.Generator,
 ) -> SubstitutionPosterior:
-    n, shape = panel.n_products, (len(panel.stores), panel.n_products)
+    shape = (len(panel.stores), panel.n_products)
     flat = found.theta.reshape(-1, found.theta.shape[-1])
     thin = flat[np.linspace(0, len(flat) - 1, n_draws).astype(np.int64)]
     lam, alpha = density.to_rates(thin, *shape)

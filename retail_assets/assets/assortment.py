@@ -1,0 +1,55 @@
+"""What happens if the shelf changes. One simulation yields three tables."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from retail_assets.assets import scenario_tables as tables
+from retail_assets.assets.panels import load_panel
+from retail_assets.assets.specs import asset_spec, written
+from retail_assets.partitions import CATEGORIES
+from retail_assets.warehouse import Warehouse
+
+SEED = 20_260_103
+REPLICATIONS = 200  # 100 posterior draws, two sets of customers each
+REFERENCE = ("products", "stores", "shelf", "deliveries")
+
+
+@dg.multi_asset(
+    name="simulate_assortment",
+    specs=[
+        asset_spec(
+            name,
+            deps=("substitution_posterior", "demand_rates", "demand_profile", *REFERENCE),
+            days=("interval_sales", "pos_lines", "trading_days"),
+            kinds=["numba"],
+        )
+        for name in (
+            "assortment_simulation",
+            "assortment_simulation_product",
+            "assortment_scenarios",
+        )
+    ],
+    partitions_def=CATEGORIES,
+)
+def simulate_assortment(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult]:
+    """Replay the same customers through every scenario of data/rules/scenarios.toml."""
+    from retail_assets.models.assortment.scenarios import simulate_scenarios
+    from retail_assets.models.assortment.verdicts import summarise_models
+
+    category = context.partition_key
+    with warehouse.session() as session:
+        data = load_panel(session, category)
+        shops, scenarios = tables.shops(session, data), tables.scenarios(session, data)
+        results = [
+            simulate_scenarios(draws, scenarios, shops, replications=REPLICATIONS, seed=SEED)
+            for draws in tables.draws(session, data)
+        ]
+        summaries = summarise_models(results)
+        rows = tables.of_results(category, results, summaries)
+        about = tables.describe(category, results, summaries, warehouse.settings.currency)
+        for name, frame in rows.items():
+            count = session.replace(name, session.connection.from_arrow(frame), category)
+            yield written(session, name, count, about.get(name))

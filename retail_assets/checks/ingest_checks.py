@@ -1,0 +1,74 @@
+"""Checks of what came in: rejected lines, derived references, inferred hours, failed files."""
+
+import dagster as dg
+
+from retail_assets.partitions import DAYS
+from retail_assets.warehouse import Warehouse
+
+DERIVED = "derived from receipts"
+
+
+@dg.asset_check(asset="landing_files", description="Every landed file could be read.")
+def files_readable(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
+    """Warn, with the errors, when files failed; the others have landed."""
+    with warehouse.session() as session:
+        errors = session.sql(
+            "SELECT error FROM landing_files WHERE state = 'failed' ORDER BY file"
+        ).fetchall()
+    return dg.AssetCheckResult(
+        passed=not errors,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"failed_files": len(errors), "first_errors": [str(e) for (e,) in errors[:5]]},
+    )
+
+
+@dg.asset_check(
+    asset="pos_lines",
+    partitions_def=DAYS,
+    blocking=True,
+    description="The share of rejected lines stays below max_quarantine_share of the settings.",
+)
+def quarantine_share(
+    context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Block the models when too many of the run's lines were rejected."""
+    keys = context.partition_key_range
+    days = {"first": keys.start, "last": keys.end}
+    with warehouse.session() as session:
+        landed, rejected = (
+            session.sql(
+                f"SELECT count(*) FROM {table} "
+                "WHERE business_date BETWEEN $first::DATE AND $last::DATE",
+                days,
+            ).fetchall()[0][0]
+            for table in ("pos_lines", "pos_quarantine")
+        )
+    share = rejected / max(landed + rejected, 1)
+    return dg.AssetCheckResult(
+        passed=share <= warehouse.settings.max_quarantine_share,
+        metadata={"landed": landed, "rejected": rejected, "share_rejected": share},
+    )
+
+
+@dg.asset_check(
+    asset="trading_days",
+    partitions_def=DAYS,
+    description="Trading hours are known; hours inferred from receipts hide early stock-outs.",
+)
+def hours_known(
+    context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Warn when hours were inferred from the receipts or taken as default."""
+    keys = context.partition_key_range
+    with warehouse.session() as session:
+        rows = session.sql(
+            "SELECT source, count(*) FROM trading_days "
+            "WHERE business_date BETWEEN $first::DATE AND $last::DATE GROUP BY ALL",
+            {"first": keys.start, "last": keys.end},
+        ).fetchall()
+    sources = dict(rows)
+    return dg.AssetCheckResult(
+        passed=not {"inferred", "default"} & sources.keys(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={f"store_days_{source}": count for source, count in sources.items()},
+    )
