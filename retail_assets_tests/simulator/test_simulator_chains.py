@@ -91,7 +91,7 @@ def test_vans_come_on_their_weekdays_or_the_next_trading_day(history):
         assert np.all(arrival - calendar.first_interval[day] <= 8)
         weekday = (calendar.first_day.weekday() + day) % 7
         usual = np.isin(weekday, (1, 4))
-        assert 0.85 < usual.mean() < 1
+        assert 0.8 < usual.mean() < 1  # holidays push about one van in eight
         # The others were due on the trading day before.
         open_days = np.flatnonzero(np.diff(calendar.first_interval) > 0)
         for late in day[~usual]:
