@@ -49,9 +49,9 @@ def write_intervals(session: Session, days: Days) -> IntervalsReport:
         session.staging("trading_days", days) as trading,
         session.staging("interval_sales", days) as sales,
     ):
-        trading.add(session.connection.sql(f"SELECT {columns} FROM opening"))
+        trading.add(f"SELECT {columns} FROM opening")
         for block in blocks(session, "pos_lines", days):
-            sales.add(session.connection.sql(_interval_sales(session, block.days)), block.day)
+            sales.add(_interval_sales(session, block.days), block.day)
         store_days = trading.commit()
         rows = sales.commit()
     run = session.connection.sql
@@ -174,7 +174,8 @@ def _opening(settings: Settings, days: Days) -> str:
                     WHEN first_minute IS NOT NULL THEN 'inferred' ELSE 'default' END AS source
             FROM known
         )
-        SELECT *, {grain} AS grain_minutes, ({count})::BIGINT AS n_intervals FROM placed"""
+        SELECT *, {grain} AS grain_minutes, ({count})::BIGINT AS n_intervals,
+            row_number() OVER () AS store_day FROM placed"""
 
 
 def _interval_sales(session: Session, days: Days) -> str:
@@ -186,22 +187,29 @@ def _interval_sales(session: Session, days: Days) -> str:
         run.execute(_voided(lines))
         kept += " AND (source_file, source_row) NOT IN (SELECT source_file, source_row FROM voided)"
     nth = f"(epoch_us(s.sold_at) - epoch_us(o.open_at)) // {grain * 60_000_000}"
+    # The store day and the product are numbers while grouping: half the CPU of texts.
+    run.execute(
+        "CREATE OR REPLACE TEMP TABLE sold_products AS SELECT product_id, any_value(category)"
+        f" AS category, row_number() OVER () AS product FROM {lines} GROUP BY product_id"
+    )
     return f"""
         WITH baskets AS (
-            SELECT s.store_id, s.product_id, s.category, s.business_date, s.transaction_id,
+            SELECT o.store_day, p.product, s.transaction_id,
                 greatest(0, least(o.n_intervals - 1, {nth})) AS interval_of_day,
-                any_value(o.open_at) AS open_at,
                 sum(s.quantity) AS units, sum(s.net_amount) AS net
             FROM ({kept}) s
             JOIN opening o ON o.store_id = s.store_id AND o.business_date = s.business_date
+            JOIN sold_products p ON p.product_id = s.product_id
             GROUP BY ALL
+        ), sales AS (
+            SELECT store_day, product, interval_of_day, count(*) AS transactions,
+                sum(units) AS units, round(sum(net) * 100)::BIGINT AS net_cents
+            FROM baskets GROUP BY ALL
         )
-        SELECT store_id, product_id, any_value(category) AS category, business_date,
-            any_value(open_at) + to_minutes(interval_of_day * {grain}) AS interval_start,
-            interval_of_day, {grain} AS grain_minutes, count(*) AS transactions,
-            sum(units) AS units, round(sum(net) * 100)::BIGINT AS net_cents
-        FROM baskets
-        GROUP BY store_id, product_id, business_date, interval_of_day"""
+        SELECT store_id, product_id, category, business_date,
+            open_at + to_minutes(interval_of_day * {grain}) AS interval_start,
+            interval_of_day, {grain} AS grain_minutes, transactions, units, net_cents
+        FROM sales JOIN opening USING (store_day) JOIN sold_products USING (product)"""
 
 
 def _voided(lines: str) -> str:

@@ -22,6 +22,9 @@ from retail_assets.warehouse import Session
 BLOCK_ROWS = 500_000
 """Small days are judged together up to so many lines: about 100 MB of DuckDB's memory."""
 
+PASS_ROWS = 2_000_000
+"""Doubled and rejected lines are looked for in passes of so many lines."""
+
 BUSY_DAY = 40_000
 """A day with so many lines is a block of its own, written as one file (staging.py)."""
 
@@ -62,11 +65,14 @@ def write_pos_lines(session: Session, days: Days) -> LinesReport:
         session.staging("pos_lines", days) as lines,
         session.staging("pos_quarantine", days) as quarantine,
     ):
-        for block in blocks(session, POS, days):
-            judged = judge(session, block.days)
-            valid = lines.add(session.connection.sql(judged.lines), block.day)
-            if valid < block.rows:
-                quarantine.add(session.connection.sql(judged.quarantine), block.day)
+        for some in blocks(session, POS, days, PASS_ROWS, PASS_ROWS):
+            judge = Judge.of(session, some.days)
+            valid = sum(
+                lines.add(judge.lines(session, block.days), block.day)
+                for block in blocks(session, POS, some.days)
+            )
+            if valid < some.rows:
+                quarantine.add(judge.rejected())
         landed = lines.commit()
         rejected = quarantine.commit()
         reasons = _tally(session.connection, quarantine.staged, "reasons") if rejected else {}
@@ -106,44 +112,63 @@ class Block:
         return self.days[0] if self.days[0] == self.days[1] else None
 
 
-def blocks(session: Session, table: str, days: Days) -> list[Block]:
-    """Cut days into busy days and runs of quiet ones; days without rows are left out."""
+def blocks(
+    session: Session, table: str, days: Days, rows: int = BLOCK_ROWS, alone: int = BUSY_DAY
+) -> list[Block]:
+    """Cut days into busy days and runs of quiet ones; days without rows are left out.
+
+    Parameters
+    ----------
+    rows : int
+        Quiet days run on up to so many rows.
+    alone : int
+        A day with as many rows is busy: a block of its own.
+    """
     counts = session.connection.sql(
         f"SELECT business_date, count(*) FROM {session.rows(table, days)} GROUP BY 1 ORDER BY 1"
     ).fetchall()
     found: list[Block] = []
+    quiet = False
     for day, count in counts:
-        before = found[-1].rows if found else BLOCK_ROWS
-        if found and before < BUSY_DAY + BLOCK_ROWS and count < BUSY_DAY <= BLOCK_ROWS - before:
-            found[-1] = Block((found[-1].days[0], day), before + count)
+        if quiet and count < alone and found[-1].rows + count <= rows:
+            found[-1] = Block((found[-1].days[0], day), found[-1].rows + count)
         else:
             found.append(Block((day, day), count))
+        quiet = count < alone
     return found
 
 
 @dataclass(frozen=True)
-class Judged:
-    """SELECTs of the valid and of the rejected lines of some days."""
+class Judge:
+    """What is asked of the lines of some days: SQL over the rows of ``_typed``."""
 
-    lines: str
-    quarantine: str
+    typed: str
+    valid: str
+    reasons: dict[str, str]
+    some_unnumbered: bool
 
+    @staticmethod
+    def of(session: Session, days: Days) -> Judge:
+        """Look for doubled and unnumbered lines, then say what is valid."""
+        settings = session.warehouse.settings
+        raw = session.rows(POS, days)
+        typed, valid, reasons = _typed(raw), _valid(settings), _reasons(settings)
+        some_doubled, some_unnumbered = _peculiar(session, raw)
+        if some_doubled:
+            _create_doubled(session, typed, valid)
+            doubled = "(source_file, source_row) IN (SELECT source_file, source_row FROM doubled)"
+            reasons = {**reasons, "duplicate line key": doubled}
+            valid = f"{valid} AND NOT {doubled}"
+        return Judge(typed, valid, reasons, some_unnumbered)
 
-def judge(session: Session, days: Days) -> Judged:
-    """Type and judge the lines of ``raw_pos`` on these days."""
-    settings = session.warehouse.settings
-    raw = session.rows(POS, days)
-    typed = _typed(raw)
-    reasons = _reasons(settings)
-    valid = _valid(settings)
-    some_doubled, some_unnumbered = _peculiar(session, raw)
-    if some_doubled:
-        _create_doubled(session, typed, valid)
-        doubled = "(source_file, source_row) IN (SELECT source_file, source_row FROM doubled)"
-        reasons = {**reasons, "duplicate line key": doubled}
-        valid = f"{valid} AND NOT {doubled}"
-    numbered = _numbered(typed, some_unnumbered)
-    return Judged(_valid_lines(numbered, valid), _rejected_lines(typed, valid, reasons))
+    def lines(self, session: Session, days: Days) -> str:
+        """SELECT of the valid lines of some of the days, as rows of ``pos_lines``."""
+        typed = _typed(session.rows(POS, days))
+        return _valid_lines(_numbered(typed, self.some_unnumbered), self.valid)
+
+    def rejected(self) -> str:
+        """SELECT of the rejected lines, as rows of ``pos_quarantine``."""
+        return _rejected_lines(self.typed, self.valid, self.reasons)
 
 
 def _typed(raw: str) -> str:

@@ -45,10 +45,10 @@ def write_raw_pos(session: Session, days: Days) -> RawReport:
     files = [f for f in here.values() if any(_overlap(s, days) for s in f.days(settings))]
     mapping = mappings.load(settings.landing)
     with session.staging("raw_pos", days) as staging:
-        kept = staging.add(session.connection.sql(_kept(session, here, days)))
+        kept = staging.add(_kept(session, here, days))
         for day, batch in _batches(files):
             texts = (f"({lines_of(session, f, mapping, days)})" for f in batch)
-            staging.add(session.connection.sql(" UNION ALL BY NAME ".join(texts)), day)
+            staging.add(" UNION ALL BY NAME ".join(texts), day)
         rows = staging.commit()
     return RawReport(rows, tuple(f.file for f in files), kept)
 

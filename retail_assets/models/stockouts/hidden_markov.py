@@ -73,10 +73,6 @@ class HmmParams:
         """(4,) for the kernels: what does not depend on the phase."""
         return np.array([self.arrival_rate, self.out_otherwise, self.dispersion, self.initial_out])
 
-    def table(self) -> Floats:
-        """(2, phases) for the kernels."""
-        return np.array([self.restock_hazard, self.out_after_sale])
-
 
 @dataclass(frozen=True)
 class Series:
@@ -167,15 +163,20 @@ class Smoothed:
 def smooth(series: Series, params: HmmParams) -> Smoothed:
     """P(out of stock at the start of each interval | all sales), by forward-backward."""
     p_out, p_back = np.empty(series.n_intervals), np.empty(series.n_intervals)
-    statistics, by_phase = k.expect(
+    by_phase = np.zeros((4, len(params.restock_hazard)))
+    mean = series.weight * (params.arrival_rate + series.inflow)
+    statistics = k.expect(
         series.counts,
         series.weight,
-        series.inflow,
+        mean,
+        k.zero_probability(mean, params.dispersion),
         series.phase,
-        params.table(),
+        np.array(params.restock_hazard)[series.phase],
+        np.array(params.out_after_sale)[series.phase],
         params.as_array(),
         p_out,
         p_back,
+        by_phase,
     )
     return Smoothed(p_out, p_back, float(statistics[k.LOG_LIK]), statistics, by_phase)
 
@@ -188,10 +189,12 @@ def sample_paths(
     Forward sampling behind a backward filter (FFBS; Carter and Kohn 1994). Drawing
     intervals one by one from ``p_out`` would break every outage into crumbs.
     """
+    mean = series.weight * (params.arrival_rate + series.inflow)
     return [
         k.sample_path(
             series.counts,
-            series.weight * (params.arrival_rate + series.inflow),
+            mean,
+            k.zero_probability(mean, params.dispersion),
             np.array(params.restock_hazard)[series.phase],
             np.array(params.out_after_sale)[series.phase],
             params.dispersion,

@@ -10,17 +10,20 @@ as sparse segments; every series is laid out alone.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_assets.models.panel import Panel, Rates, StorePanel
+from retail_assets.models.panel import Panel, Rates, Spans, StorePanel
 from retail_assets.models.stockouts import hidden_markov as hmm
 from retail_assets.models.stockouts.profile import DemandLevel, estimate_level, flat_level
 from retail_assets.models.stockouts.rhythm import (
-    Learned,
     Rhythm,
     calendar_phases,
     find_periods,
@@ -34,15 +37,19 @@ from retail_assets.models.stockouts.status import (
     StoreStatus,
     lay_out,
 )
-from retail_assets.models.stockouts.zero_runs import ZeroRuns, corrected_test
+from retail_assets.models.stockouts.zero_runs import corrected_test
 from retail_assets.models.substitution.em import fit_em
-from retail_assets.models.substitution.patterns import availability_statistics
+from retail_assets.models.substitution.patterns import MAX_PRODUCTS, availability_statistics
+from retail_assets.models.substitution.sparse import target_statistics
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 MAX_SWEEPS = 10
-STEPS_PER_SWEEP = 4
+STEPS_PER_SWEEP = 3
 FINAL_STEPS = 8
+# Products of a large category done at a time.
+CHUNK = 8
 # The sweep whose inflow is good enough to look for a delivery rhythm.
 RHYTHM_SWEEP = 2
 # Sweeps stop when no rate moves by more than this share.
@@ -208,16 +215,45 @@ def _start_product(
     return best
 
 
+def _together(work: _Work, task: Callable[[int], T]) -> Iterator[tuple[int, T]]:
+    """Do a task for each product: one after the other, in large categories by chunks.
+
+    Products of a chunk do not see each other's latest result, so the outcome does not
+    depend on how many processors share it.
+    """
+    if len(work.params) <= MAX_PRODUCTS:
+        yield from ((j, task(j)) for j in work.fitted)
+        return
+    with ThreadPoolExecutor(min(CHUNK, os.cpu_count() or 1)) as pool:
+        for first in range(0, len(work.fitted), CHUNK):
+            chunk = work.fitted[first : first + CHUNK]
+            yield from zip(chunk, list(pool.map(task, chunk)), strict=True)
+
+
 def _sweep(work: _Work, rate: Floats, alpha: Floats) -> None:
     """A few EM steps per product, each seeing the latest P(out) of the others."""
     sales, expected = np.zeros(work.store.n_intervals), np.zeros(work.store.n_intervals)
-    for j in work.fitted:
+
+    def step(j: int) -> tuple[hmm.Series, hmm.HmmFit]:
         series = work.series(rate, alpha, j)
-        fit = hmm.fit(series, work.params[j], work.priors[j], max_iterations=STEPS_PER_SWEEP)
+        start, prior = work.params[j], work.priors[j]
+        return series, hmm.fit(series, start, prior, max_iterations=STEPS_PER_SWEEP)
+
+    for j, (series, fit) in _together(work, step):
         work.params[j], work.soft[j] = fit.params, SoftSpans.of(fit.smoothed.p_out)
         sales += series.counts
         expected += (1.0 - fit.smoothed.p_out) * (fit.params.arrival_rate + series.inflow)
     work.level = estimate_level(work.store, sales, expected)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is kept of a learned rhythm; its (T,) arrays are not, there may be 1,000."""
+
+    rhythm: Rhythm
+    params: hmm.HmmParams
+    soft: SoftSpans
+    score: float
 
 
 def _look_for_rhythms(work: _Work, rate: Floats, alpha: Floats) -> None:
@@ -225,62 +261,77 @@ def _look_for_rhythms(work: _Work, rate: Floats, alpha: Floats) -> None:
 
     One van serves many products: a slow seller rarely shows its period by itself.
     """
-    own_periods: Counter[float] = Counter()
-    found: dict[int, Learned] = {}
-    for j in work.fitted:
+
+    def learn(j: int, periods: list[float] | None = None) -> _Found | None:
         series = work.series(rate, alpha, j)
         plain = hmm.HmmFit(work.params[j], hmm.smooth(series, work.params[j]), True)
-        learned = learn_rhythm(series, plain, work.priors[j], find_periods(plain.smoothed))
-        if learned is not None:
-            found[j] = learned
-            own_periods[learned.rhythm.period] += 1
-    common = [period for period, count in own_periods.most_common(1) if count > 1]
-    for j in work.fitted:
-        learned = found.get(j)
-        if common and (learned is None or learned.rhythm.period != common[0]):
-            series = work.series(rate, alpha, j)
-            plain = hmm.HmmFit(work.params[j], hmm.smooth(series, work.params[j]), True)
-            other = learn_rhythm(series, plain, work.priors[j], common)
-            if other is not None and (learned is None or other.score > learned.score):
-                learned = other
-        if learned is not None:
-            work.rhythms[j], work.params[j] = learned.rhythm, learned.fit.params
-            work.soft[j] = SoftSpans.of(learned.fit.smoothed.p_out)
+        tried = find_periods(plain.smoothed) if periods is None else periods
+        best = learn_rhythm(series, plain, work.priors[j], tried)
+        if best is None:
+            return None
+        soft = SoftSpans.of(best.fit.smoothed.p_out)
+        return _Found(best.rhythm, best.fit.params, soft, best.score)
+
+    found = dict(_together(work, learn))
+    periods = Counter(own.rhythm.period for own in found.values() if own is not None)
+    common = [period for period, count in periods.most_common(1) if count > 1]
+
+    def offer(j: int) -> _Found | None:
+        own = found[j]
+        if not common or (own is not None and own.rhythm.period == common[0]):
+            return own
+        other = learn(j, common)
+        return max((f for f in (own, other) if f is not None), key=_score_of, default=None)
+
+    for j, best in _together(work, offer):
+        if best is not None:
+            work.rhythms[j], work.params[j], work.soft[j] = best.rhythm, best.params, best.soft
+
+
+def _score_of(found: _Found) -> float:
+    return found.score
 
 
 def _rates(panel: Panel, works: list[_Work], before: Rates) -> Rates:
-    """Step 2's EM given P(out)."""
+    """Step 2's EM given P(out): full patterns, or beyond 15 products sparse pairs."""
+    weight = [work.level.weight for work in works]
+    if panel.n_products > MAX_PRODUCTS:
+        # Here because it draws in the whole posterior of large categories.
+        from retail_assets.models.substitution.large import fit_sparse_em
+
+        out = [Spans.join([soft.likely_out() for soft in work.soft]) for work in works]
+        sparse = target_statistics(panel, out, weight)
+        fit = fit_sparse_em(sparse)
+        alpha = np.zeros((panel.n_products, panel.n_products))
+        alpha[sparse.source, sparse.target] = fit.pair_rate
+        return Rates(fit.arrival_rate, alpha)
     joined = [join(work.soft) for work in works]
     statistics = availability_statistics(
         panel,
         [spans for spans, _ in joined],
-        [work.level.weight for work in works],
+        weight,
         probability=[p_out for _, p_out in joined],
     )
     return fit_em(statistics, start=before).rates
 
 
 def _moved(before: Rates, after: Rates) -> float:
-    """Largest change of a demand rate (relative) or a substitution rate (absolute)."""
+    """How far rates moved, demand relative and substitution absolute: 98 % moved less."""
     base = np.maximum(after.arrival_rate, 1e-12)
-    moved = np.abs(after.arrival_rate - before.arrival_rate) / base
-    alpha = np.abs(after.substitution_rate - before.substitution_rate)
-    return float(max(moved.max(initial=0.0), alpha.max(initial=0.0)))
+    moved = (np.abs(after.arrival_rate - before.arrival_rate) / base).ravel()
+    used = (after.substitution_rate > 0) | (before.substitution_rate > 0)
+    shifted = np.abs(after.substitution_rate - before.substitution_rate)[used]
+    return max(float(np.quantile(part, 0.98)) for part in (moved, shifted) if len(part))
 
 
 def _finish(work: _Work, rate: Floats, alpha: Floats) -> StoreStatus:
-    return StoreStatus(
-        work.store.store_id,
-        work.level,
-        tuple(_product_status(work, rate, alpha, j) for j in range(len(work.params))),
-        tuple(work.rhythms),
-    )
+    fitted = dict(_together(work, lambda j: _product_status(work, rate, alpha, j)))
+    products = [fitted.get(j) or _by_rule(work, j) for j in range(len(work.params))]
+    return StoreStatus(work.store.store_id, work.level, tuple(products), tuple(work.rhythms))
 
 
 def _product_status(work: _Work, rate: Floats, alpha: Floats, product: int) -> ProductStatus:
     test = corrected_test(*work.store.sales(product), work.level.weight)
-    if work.sold[product] < MIN_TRANSACTIONS:
-        return _by_rule(work, test, product)
     series = work.series(rate, alpha, product)
     fit = hmm.fit(series, work.params[product], work.priors[product], max_iterations=FINAL_STEPS)
     smoothed = fit.smoothed
@@ -305,8 +356,9 @@ def _product_status(work: _Work, rate: Floats, alpha: Floats, product: int) -> P
     )
 
 
-def _by_rule(work: _Work, test: ZeroRuns, product: int) -> ProductStatus:
+def _by_rule(work: _Work, product: int) -> ProductStatus:
     """Too few sales for a model: the flagged runs, and for the rest an honest 'unknown'."""
+    test = corrected_test(*work.store.sales(product), work.level.weight)
     p_out = np.full(work.store.n_intervals, UNKNOWN)
     for start, stop in zip(*test.out, strict=True):
         p_out[start:stop] = 1.0 - test.threshold

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def log_pmf(count: int, mean: float, dispersion: float) -> float:
     """Log probability of a count: Poisson, or negative binomial with var = m + d m^2."""
     if mean <= 0.0:
@@ -40,7 +40,7 @@ def log_pmf(count: int, mean: float, dispersion: float) -> float:
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def tail_ratio(count: int, mean: float, dispersion: float) -> float:
     """P(N > count) / P(N = count), summed upwards so that nothing cancels."""
     shrink = mean / (1.0 + dispersion * mean)
@@ -54,7 +54,7 @@ def tail_ratio(count: int, mean: float, dispersion: float) -> float:
     return total
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def in_stock_share(count: int, mean: float, dispersion: float) -> float:
     """Expected share of an interval on the shelf when the ``count``-th sale emptied it.
 
@@ -67,20 +67,14 @@ def in_stock_share(count: int, mean: float, dispersion: float) -> float:
     return min(1.0, count / mean * above / (1.0 + above))
 
 
-@numba.njit(cache=True)
 def zero_probability(mean: Floats, dispersion: float) -> Floats:
-    """P(no sale | in stock) per interval."""
-    out = np.empty(len(mean))
+    """P(no sale | in stock) per interval; numpy, whose exp and log are vectorised."""
     if dispersion < 1e-6:
-        for t in range(len(mean)):
-            out[t] = math.exp(-mean[t])
-    else:
-        for t in range(len(mean)):
-            out[t] = math.exp(-math.log1p(dispersion * mean[t]) / dispersion)
-    return out
+        return np.exp(-mean)
+    return np.exp(np.log(1.0 + dispersion * mean) * (-1.0 / dispersion))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def emit(
     count: int, zero: float, mean: float, dispersion: float, after_sale: float, otherwise: float
 ) -> tuple[float, float, float]:
@@ -92,7 +86,7 @@ def emit(
     return kept * (1.0 - after_sale), kept * after_sale * reached, 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def backward(
     counts: NDArray[np.int32],
     zero: Floats,
@@ -108,12 +102,16 @@ def backward(
     b_in, b_out = 1.0, 1.0
     for t in range(n - 1, -1, -1):
         if t + 1 < n:
-            b_out = (1.0 - hazard[t + 1]) * b_out + hazard[t + 1] * b_in
-        stay, go, gone = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
-        new_in = stay * b_in + go * b_out
-        new_out = gone * b_out
-        total = new_in + new_out
-        b_in, b_out = new_in / total, new_out / total
+            h = hazard[t + 1]
+            b_out += h * (b_in - b_out)
+        if counts[t] == 0:
+            new_in = zero[t] * (b_in + otherwise * (b_out - b_in))
+        else:
+            stay, go, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
+            new_in = stay * b_in + go * b_out
+            b_out = 0.0
+        scale = 1.0 / (new_in + b_out)
+        b_in, b_out = new_in * scale, b_out * scale
         share[t] = b_out
     return share
 
@@ -125,90 +123,94 @@ def backward(
 (RESTOCKS, WAITS, RUN_OUTS, TRANSACTIONS) = range(4)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def expect(
     counts: NDArray[np.int32],
     weight: Floats,
-    inflow: Floats,
+    mean: Floats,
+    zero: Floats,
     phase: NDArray[np.int16],
-    table: Floats,
+    hazard: Floats,
+    after_sale: Floats,
     params: Floats,
     p_out: Floats,
     p_back: Floats,
-) -> tuple[Floats, Floats]:
-    """Forward-backward; fills ``p_out`` and ``p_back``, returns the E step's statistics.
+    by_phase: Floats,
+) -> Floats:
+    """Forward-backward; fills ``p_out``, ``p_back``, ``by_phase``; returns the other sums.
 
-    ``params`` is (arrival rate, out otherwise, dispersion, initial out); ``table[0]``
-    the restock hazard and ``table[1]`` P(a transaction takes the last unit) per phase.
-    Returns the statistics named above, and per phase (columns) the rows RESTOCKS,
-    WAITS, RUN_OUTS, TRANSACTIONS.
+    ``params`` is (arrival rate, out otherwise, dispersion, initial out); ``by_phase``
+    has the rows RESTOCKS, WAITS, RUN_OUTS, TRANSACTIONS.
     """
     n = len(counts)
     rate, otherwise, dispersion = params[0], params[1], params[2]
-    mean, hazard, after_sale = np.empty(n), np.empty(n), np.empty(n)
-    for t in range(n):
-        mean[t] = weight[t] * (rate + inflow[t])
-        hazard[t] = table[0, phase[t]]
-        after_sale[t] = table[1, phase[t]]
-    zero = zero_probability(mean, dispersion)
     later = backward(counts, zero, mean, hazard, after_sale, dispersion, otherwise)
     stats = np.zeros(N_STATS)
-    by_phase = np.zeros((4, table.shape[1]))
+    dropped = zero_in = zero_square = exposed = out_time = missed = lost = 0.0
     p_back[0] = 0.0
     a_in, a_out = 1.0 - params[3], params[3]
     for t in range(n):
-        # a: P(state_t | y before t); later: P(y from t on | state_t), up to a factor.
-        stay, go, gone = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
-        w_in, w_out = a_in * (1.0 - later[t]), a_out * later[t]
-        out = w_out / (w_in + w_out)
-        p_out[t] = out
+        # a: P(state_t, y before t) up to a scale kept in LOG_LIK; later: P(y from t on | state_t).
         h, b_out, b_in = 0.0, 1.0, 1.0
         if t + 1 < n:
-            h, b_out, b_in = hazard[t + 1], later[t + 1], 1.0 - later[t + 1]
-        b_run_out = (1.0 - h) * b_out + h * b_in
-        path_stay, path_go = a_in * stay * b_in, a_in * go * b_run_out
-        path_gone = a_out * gone * b_run_out
-        total = path_stay + path_go + path_gone
-        ran = path_go / total
-        share = 1.0
-        if counts[t] > 0:
-            stats[RAN_OUT] += ran
-            by_phase[RUN_OUTS, phase[t]] += ran
-            by_phase[TRANSACTIONS, phase[t]] += counts[t]
-            stats[LOG_LIK] += log_pmf(counts[t], mean[t], dispersion)
+            h, b_out = hazard[t + 1], later[t + 1]
+            b_in = 1.0 - b_out
+        b_run_out = b_out + h * (b_in - b_out)
+        if counts[t] == 0:
+            stay, go = a_in * zero[t] * (1.0 - otherwise), a_in * zero[t] * otherwise
+            gone = a_out
+            inverse = 1.0 / (stay * b_in + (go + gone) * b_run_out)
+            out = gone * b_run_out * inverse
+            dropped += go * b_run_out * inverse
+            zero_in += 1.0 - out
+            zero_square += (1.0 - out) * mean[t] * mean[t]
+            exposed += (1.0 - out) * weight[t]
+            out_time += out
+            missed += out * mean[t]
+            lost += out * weight[t]
+        else:
+            stay, go, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
+            stay, go, gone, out = a_in * stay, a_in * go, 0.0, 0.0
+            inverse = 1.0 / (stay * b_in + go * b_run_out)
+            ran = go * b_run_out * inverse
+            share = 1.0
             if ran > 1e-6:
                 share = 1.0 - ran * (1.0 - in_stock_share(counts[t], mean[t], dispersion))
-            stats[OWN_SALES] += counts[t] * (rate / (rate + inflow[t]) if rate > 0.0 else 1.0)
+            exposed += weight[t] * share
+            by_phase[RUN_OUTS, phase[t]] += ran
+            by_phase[TRANSACTIONS, phase[t]] += counts[t]
+            stats[RAN_OUT] += ran
+            stats[LOG_LIK] += log_pmf(counts[t], mean[t], dispersion)
+            own = rate * weight[t] / mean[t] if mean[t] > 0.0 else 1.0
+            stats[OWN_SALES] += counts[t] * own
             excess = (counts[t] - mean[t]) * (counts[t] - mean[t]) - counts[t]
             stats[PAIRS] += (1.0 - ran) * excess
             stats[SQUARES] += (1.0 - ran) * mean[t] * mean[t]
-        else:
-            stats[DROPPED] += ran
-            stats[ZERO_IN] += 1.0 - out
-            stats[PAIRS] += (1.0 - out) * mean[t] * mean[t]
-            stats[SQUARES] += (1.0 - out) * mean[t] * mean[t]
-        stats[EXPOSURE] += weight[t] * (1.0 - out) * share
-        stats[OUT_TIME] += out
-        stats[MISSED] += out * mean[t]
-        stats[LOST_OWN] += out * weight[t] * rate
+        p_out[t] = out
         if t + 1 < n:
-            before = (path_go + path_gone) / total
-            p_back[t + 1] = before * h * b_in / b_run_out if b_run_out > 0.0 else 0.0
+            p_back[t + 1] = (go + gone) * h * b_in * inverse
             by_phase[RESTOCKS, phase[t + 1]] += p_back[t + 1]
-            by_phase[WAITS, phase[t + 1]] += before
-        new_out = a_in * go + a_out * gone
-        new_in = a_in * stay + new_out * h
-        new_out *= 1.0 - h
-        scale = new_in + new_out
-        stats[LOG_LIK] += math.log(scale)
-        a_in, a_out = new_in / scale, new_out / scale
-    return stats, by_phase
+            by_phase[WAITS, phase[t + 1]] += (go + gone) * b_run_out * inverse
+        a_in = stay + (go + gone) * h
+        a_out = (go + gone) * (1.0 - h)
+        scale = a_in + a_out
+        # Rescale at sales and before underflow only: a logarithm per interval is dear.
+        if counts[t] > 0 or scale < 1e-200:
+            stats[LOG_LIK] += math.log(scale)
+            a_in, a_out = a_in / scale, a_out / scale
+    stats[LOG_LIK] += math.log(a_in + a_out)
+    stats[DROPPED], stats[ZERO_IN], stats[EXPOSURE] = dropped, zero_in, exposed
+    stats[PAIRS] += zero_square
+    stats[SQUARES] += zero_square
+    stats[OUT_TIME], stats[MISSED], stats[LOST_OWN] = out_time, missed, rate * lost
+    return stats
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def sample_path(
     counts: NDArray[np.int32],
     mean: Floats,
+    zero: Floats,
     hazard: Floats,
     after_sale: Floats,
     dispersion: float,
@@ -218,7 +220,6 @@ def sample_path(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draw one whole status path given all sales; (starts, stops) of its out spans."""
     n = len(counts)
-    zero = zero_probability(mean, dispersion)
     later = backward(counts, zero, mean, hazard, after_sale, dispersion, otherwise)
     starts, stops = np.empty(n, np.int64), np.empty(n, np.int64)
     m = 0

@@ -5,7 +5,7 @@ posterior of the restocks often shows a period: reviews and vans keep to a sched
 The cycle is then cut into phases with their own hazard of restocking and of running
 out, narrow where restocks come; an outage right behind a delivery stops being a
 cheap excuse for a quiet spell. A rhythm is kept only where the likelihood pays for its
-parameters (Akaike's criterion). On slow sellers it halves the Brier score of the
+parameters (Bayesian information criterion). On slow sellers it halves the Brier score of the
 smoother that knows the true rates but no rhythm.
 """
 
@@ -36,7 +36,7 @@ Phases = NDArray[np.int16]
 MIN_CYCLES = 8
 SHORTEST = 6
 N_PHASES = 12
-_STEPS = 6
+_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def calendar_phases(deliveries: NDArray[np.int32], n_intervals: int) -> Phases:
     The last phase is the delivery intervals, the only ones with a restock hazard; the
     others let the chance of selling out grow towards the end of a cycle.
     """
+    if not len(deliveries):
+        return np.zeros(n_intervals, np.int16)
     deliveries = np.sort(deliveries)
     n = N_PHASES if len(deliveries) > 2 * N_PHASES else 1
     gap = float(np.median(np.diff(deliveries))) if n > 1 else 1.0
@@ -107,7 +109,7 @@ def calendar_phases(deliveries: NDArray[np.int32], n_intervals: int) -> Phases:
 
 @dataclass(frozen=True)
 class Learned:
-    """A rhythm, the model refitted with it, and its log-likelihood less its parameters."""
+    """A rhythm, the model refitted with it, and its Bayesian information criterion / -2."""
 
     rhythm: Rhythm
     fit: HmmFit
@@ -122,8 +124,13 @@ def learn_rhythm(
     Three rhythms of each period compete with none: even phases, phases refined around
     the restocks, and a strict schedule that restocks at one interval of the cycle only.
     """
-    found = [_learn_at(series, plain, prior, period) for period in periods]
-    paying = [own for own in found if own.score > plain.smoothed.log_lik - 2.0]
+    found: list[Learned] = []
+    for period in sorted(periods, reverse=True):
+        found.append(_learn_at(series, plain, prior, period))
+        # A strict schedule leaves nothing to explain for its divisors.
+        if found[-1].rhythm.strict:
+            break
+    paying = [own for own in found if own.score > _score(plain, 2)]
     return max(paying, key=lambda own: own.score) if paying else None
 
 
@@ -132,15 +139,29 @@ def _learn_at(series: Series, plain: HmmFit, prior: Prior, period: float) -> Lea
         phased = replace(series, phase=rhythm.phase(series.n_intervals))
         own = fit(phased, start, prior, max_iterations=_STEPS)
         n_parameters = rhythm.n_phases + (1 if rhythm.strict else rhythm.n_phases)
-        return Learned(rhythm, own, own.smoothed.log_lik - n_parameters)
+        return Learned(rhythm, own, _score(own, n_parameters))
 
     even = Rhythm.even(period)
     best = fitted(even, spread(plain.params, plain.smoothed, even.n_phases))
+    strict = fitted(*_on_schedule(series, best.fit, period))
+    if strict.score > best.score:
+        return strict
     refined = even.refined(best.fit.smoothed.p_back)
     second = fitted(refined, spread(best.fit.params, best.fit.smoothed, refined.n_phases))
-    best = max(best, second, key=lambda own: own.score)
-    strict = fitted(*_on_schedule(series, best.fit, period))
-    return max(best, strict, key=lambda own: own.score)
+    if second.score <= best.score:
+        return best
+    strict = fitted(*_on_schedule(series, second.fit, period))
+    return max(second, strict, key=lambda own: own.score)
+
+
+def _score(own: HmmFit, n_parameters: int) -> float:
+    """Log-likelihood less half the log of the number of restocks per parameter.
+
+    On 12 shops refilled at random Akaike's criterion took chance for a rhythm in 8, with
+    gains of 20-40; real ones gain 110-700.
+    """
+    restocks = max(float(own.smoothed.by_phase[0].sum()), 3.0)
+    return own.smoothed.log_lik - 0.5 * n_parameters * float(np.log(restocks))
 
 
 def _on_schedule(series: Series, current: HmmFit, period: float) -> tuple[Rhythm, HmmParams]:
@@ -166,7 +187,7 @@ def _on_schedule(series: Series, current: HmmFit, period: float) -> tuple[Rhythm
             tried[offset] = smooth(phased, params).log_lik
         return tried[offset]
 
-    grid = np.unique(np.searchsorted(share, (0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)))
+    grid = np.unique(np.searchsorted(share, (0.005, 0.03, 0.1, 0.25, 0.5)))
     best = max((int(offset) for offset in grid), key=log_lik)
     step = max(int(np.ptp(grid)) // 8, 1)
     while True:
@@ -251,7 +272,7 @@ def _settle(p_back: Floats, period: float) -> float:
     return whole if abs(whole - best) < 0.1 * width else float(best)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _phases(n_intervals: int, period: float, edges: Floats, offset: float) -> Phases:
     out = np.empty(n_intervals, np.int16)
     for t in range(n_intervals):

@@ -46,6 +46,15 @@ class SoftSpans:
         add_segments(out, self.start, self.stop, self.p_out, 1.0)
         return out
 
+    def likely_out(self) -> tuple[Ints, Ints]:
+        """Starts and stops of the spells with P(out) > .5."""
+        likely = self.p_out > 0.5
+        start, stop = self.start[likely], self.stop[likely]
+        joint = start[1:] == stop[:-1]
+        return start[np.append(True, ~joint)[: len(start)]], stop[
+            np.append(~joint, True)[: len(stop)]
+        ]
+
     def add_to(self, total: Floats, scale: float) -> None:
         """Add ``scale x P(out)`` to a (T,) array in place."""
         add_segments(total, self.start, self.stop, self.p_out, scale)
@@ -63,14 +72,14 @@ def hard_runs(p_out: Floats, threshold: float = 0.5) -> tuple[Ints, Ints]:
     return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def add_segments(total: Floats, start: Ints, stop: Ints, value: Floats, scale: float) -> None:
     for m in range(len(start)):
         for t in range(start[m], stop[m]):
             total[t] += scale * value[m]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _compress(p_out: Floats, floor: float, step: float) -> tuple[Ints, Ints, Floats]:
     n = len(p_out)
     size = 0

@@ -58,6 +58,7 @@ def sample_blocks(
             room,
             priors.success[pairs],
             priors.failure[pairs],
+            priors.none[source],
             priors.arrival_shape,
             priors.arrival_rate,
         )
@@ -81,7 +82,7 @@ def sample_blocks(
 
 
 @numba.njit(cache=True)
-def _block_density(theta, store, mask, exposure, counts, base, room, a, b, shape, rate):  # type: ignore[no-untyped-def]
+def _block_density(theta, store, mask, exposure, counts, base, room, a, b, none, shape, rate):  # type: ignore[no-untyped-def]
     """Log posterior of one block, its gradient and Hessian."""
     n_stores, n_pairs = base.shape
     dim = n_stores + n_pairs
@@ -120,11 +121,14 @@ def _block_density(theta, store, mask, exposure, counts, base, room, a, b, shape
         slope[s] += shape - rate * lam[s]
         hessian[s, s] -= rate * lam[s]
     for k in range(n_pairs):
-        # Dirichlet(a, none 1) given the rest of the row, with its Jacobian.
+        # Beta(a, none) of what the rest of the row leaves, with its Jacobian.
         i = n_stores + k
-        value += a[k] * np.log(p[k]) + np.log(1.0 - p[k]) + (b[k] - 1.0) * np.log(1.0 - alpha[k])
-        slope[i] += a[k] * (1.0 - p[k]) - p[k] - (b[k] - 1.0) * first[k] / (1.0 - alpha[k])
-        hessian[i, i] -= (a[k] + 1.0) * p[k] * (1.0 - p[k])
+        value += a[k] * np.log(p[k]) + none[k] * np.log(1.0 - p[k])
+        value += (b[k] - 1.0) * np.log(1.0 - alpha[k])
+        slope[i] += (
+            a[k] * (1.0 - p[k]) - none[k] * p[k] - (b[k] - 1.0) * first[k] / (1.0 - alpha[k])
+        )
+        hessian[i, i] -= (a[k] + none[k]) * p[k] * (1.0 - p[k])
         hessian[i, i] -= (b[k] - 1.0) * (
             second[k] / (1.0 - alpha[k]) + (first[k] / (1.0 - alpha[k])) ** 2
         )
@@ -132,8 +136,8 @@ def _block_density(theta, store, mask, exposure, counts, base, room, a, b, shape
 
 
 @numba.njit(cache=True)
-def _newton(theta, store, mask, exposure, counts, base, room, a, b, shape, rate):  # type: ignore[no-untyped-def]
-    data = (store, mask, exposure, counts, base, room, a, b, shape, rate)
+def _newton(theta, store, mask, exposure, counts, base, room, a, b, none, shape, rate):  # type: ignore[no-untyped-def]
+    data = (store, mask, exposure, counts, base, room, a, b, none, shape, rate)
     value, slope, hessian = _block_density(theta, *data)
     damping = 1e-3
     for _ in range(60):
@@ -158,7 +162,7 @@ def _newton(theta, store, mask, exposure, counts, base, room, a, b, shape, rate)
 
 
 @numba.njit(cache=True)
-def _log_posteriors(thetas, store, mask, exposure, counts, base, room, a, b, shape, rate):  # type: ignore[no-untyped-def]
+def _log_posteriors(thetas, store, mask, exposure, counts, base, room, a, b, none, shape, rate):  # type: ignore[no-untyped-def]
     """(N,) log posterior of N points of one block."""
     n_stores, n_pairs = base.shape
     value = np.zeros(len(thetas))
@@ -176,7 +180,7 @@ def _log_posteriors(thetas, store, mask, exposure, counts, base, room, a, b, sha
         for s in range(n_stores):
             total += shape * thetas[d, s] - rate * lam[s]
         for k in range(n_pairs):
-            total += a[k] * np.log(p[k]) + np.log(1.0 - p[k])
+            total += a[k] * np.log(p[k]) + none[k] * np.log(1.0 - p[k])
             total += (b[k] - 1.0) * np.log(1.0 - alpha[k])
         value[d] = total
     return value

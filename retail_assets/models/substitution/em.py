@@ -157,7 +157,7 @@ def _initial(stats: PatternStatistics, start: Rates | None) -> _State:
     sold = np.zeros((stats.n_stores, n))
     seen = stats.observed * (1.0 - stats.out) * stats.exposure[:, None]
     np.add.at(in_stock, stats.store, seen)
-    np.add.at(sold, stats.store, stats.counts)
+    np.add.at(sold, stats.store, np.where(stats.observed, stats.counts, 0.0))
     row = np.full((n, n + 1), 1.0 / n)
     np.fill_diagonal(row, 0.0)
     return _State((sold + 0.5) / (in_stock + 1.0), row)

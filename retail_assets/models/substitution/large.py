@@ -74,7 +74,7 @@ def fit_sparse_em(
         base = lam.T[stats.source]
         unseen = alpha[:, None] * base * hidden
         share = np.maximum((moved + unseen).sum(axis=1) + prior.success - 1.0, 0.0)
-        left = none * (lam * stats.exposure_out).sum(axis=0)
+        left = none * (lam * stats.exposure_out).sum(axis=0) + prior.none - 1.0
         total = np.bincount(stats.source, share, stats.n_products) + left
         total += np.bincount(stats.source, prior.failure - 1.0, stats.n_products)
         gained = moved - alpha[:, None] * base * stats.seen_out
@@ -199,7 +199,7 @@ def _summarise(
     pairs = np.concatenate([b.pair_rate for b in blocks])
     prior = PairPriors.of(stats, priors)
     degree = np.bincount(stats.source, minlength=n)
-    total = np.bincount(stats.source, prior.success, n) + 1.0
+    total = np.bincount(stats.source, prior.success, n) + prior.none
     never = exposure_out.sum(axis=0) <= 0.0
     for e in np.flatnonzero(never[stats.source]):
         a = prior.success[e]
@@ -209,13 +209,7 @@ def _summarise(
     source = np.concatenate([stats.source, np.arange(n)])
     target = np.concatenate([stats.target, np.full(n, n)])
     rate = np.concatenate([pairs, np.clip(none, 0.0, 1.0)], axis=1)
-    a = np.concatenate([prior.success, np.ones(n)])
-    b = np.where(
-        np.concatenate([prior.failure, np.ones(n)]) != 1.0,
-        np.concatenate([prior.failure, np.ones(n)]),
-        np.maximum(total[source] - a, 1e-9),
-    )
-    prior_sd = np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1.0)))
+    prior_sd = np.concatenate(prior.sd(stats.source))
     demand, substitution = Summary.of(lam), Summary.of(rate)
     customers = (demand.mean * exposure_out).sum(axis=0)[source]
     contraction = 1.0 - substitution.sd / np.maximum(prior_sd, TINY)

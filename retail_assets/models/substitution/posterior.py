@@ -146,6 +146,7 @@ class _Sampled:
     variational: VariationalFit
     exposure_out: NDArray[np.float64]  # (S, n), mean over imputations
     exceeds: NDArray[np.float64]
+    n_imputations: int
 
 
 def _look_ahead(
@@ -216,6 +217,7 @@ def _sample(
         gaussian,
         np.mean(exposure, axis=0),
         np.concatenate(exceeds),
+        source.count,
     )
 
 
@@ -306,7 +308,7 @@ def _posterior(
             min_ess=float(effective_sample_size(quantities).min()) if chained else float("nan"),
             ppc_p=float(found.exceeds.mean()),
             dispersion=float(dispersion.max()),
-            n_imputations=len(found.exceeds) // 10,
+            n_imputations=found.n_imputations,
             seconds=time.perf_counter() - began,
         ),
     )

@@ -68,24 +68,54 @@ class TargetStatistics:
         return int(self.exposure_out.shape[0])
 
 
+# Concentration of a candidate pair, and of 'none' per candidate pair of its row. With
+# Dirichlet(1) as in a small category, 8 candidates would be believed to catch 8/9 of all
+# customers: measured row sums .83 where .64 was true.
+PAIR_PRIOR, NONE_PRIOR = 0.5, 0.5
+
+
 @dataclass(frozen=True)
 class PairPriors:
-    """Beta(a, b) per candidate pair, on top of a Dirichlet row with ``none ~ a0 = 1``."""
+    """Dirichlet rows over candidate pairs and 'none', with Beta(a, b) on pairs known about.
+
+    Parameters
+    ----------
+    success, failure : (E,) float64
+    none : (n,) float64
+    arrival_shape, arrival_rate : float
+    """
 
     success: NDArray[np.float64]
     failure: NDArray[np.float64]
+    none: NDArray[np.float64]
     arrival_shape: float
     arrival_rate: float
 
     @staticmethod
     def of(stats: TargetStatistics, priors: Priors | None) -> PairPriors:
+        """The default for every pair but those ``priors`` knows about."""
+        success = np.full(len(stats.source), PAIR_PRIOR)
+        failure = np.ones(len(stats.source))
+        degree = np.bincount(stats.source, minlength=stats.n_products)
+        none = np.maximum(NONE_PRIOR * degree, 1.0)
         if priors is None:
-            ones = np.ones(len(stats.source))
-            return PairPriors(ones, ones, 0.5, 0.001)
+            return PairPriors(success, failure, none, 0.5, 0.001)
         pairs = (stats.source, stats.target)
-        return PairPriors(
-            priors.success[pairs], priors.failure[pairs], priors.arrival_shape, priors.arrival_rate
-        )
+        known = priors.informed()[pairs]
+        success[known] = priors.success[pairs][known]
+        failure[known] = priors.failure[pairs][known]
+        return PairPriors(success, failure, none, priors.arrival_shape, priors.arrival_rate)
+
+    def sd(self, source: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Prior standard deviation of each pair (E,) and of each row's 'none' (n,)."""
+        total = np.bincount(source, self.success, len(self.none)) + self.none
+        rest = np.where(self.failure != 1.0, self.failure, total[source] - self.success)
+        return _beta_sd(self.success, rest), _beta_sd(self.none, total - self.none)
+
+
+def _beta_sd(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    sd: NDArray[np.float64] = np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1.0)))
+    return sd
 
 
 def target_statistics(
@@ -198,26 +228,42 @@ def _choose(
     forced: NDArray[np.int64],
     n_candidates: int,
 ) -> NDArray[np.int64]:
-    """Sources while whose absence the target sold most above its rate, in standard errors."""
+    """Sources while whose absence the target sold more than the others explain.
+
+    Matching pursuit: the source with the largest excess, in standard errors, is taken
+    and its flow subtracted before the next is sought. Ranked once and for all, four of
+    five pairs of 1,000 products were bystanders that happen to be out at the same time.
+    """
     n = out[0].n_products
-    sold, exposed = np.zeros(n), np.zeros(n)
+    # Donoho and Johnstone's universal threshold: the largest of n chance scores.
+    threshold = np.sqrt(2.0 * np.log(n))
+    exposed = np.zeros(n)
     for s, one in enumerate(series):
-        for total, values in ((sold, one.counts), (exposed, one.exposure)):
-            total += _sum_over_spans(values, out[s].indptr, out[s].start, out[s].stop)
+        exposed += _sum_over_spans(one.exposure, out[s].indptr, out[s].start, out[s].stop)
     in_stock = sum(float(one.exposure[-1]) for one in series)
-    rate = sum(float(one.counts[-1]) for one in series) / max(in_stock, 1e-9)
-    # Against the rate while the source is in stock, not the overall one.
     rest = np.maximum(in_stock - exposed, 1e-9)
-    base = (rate * in_stock - sold) / rest
-    expected = base * exposed
-    error = np.sqrt(np.maximum(expected * (1.0 + exposed / rest), 1e-9))
-    score = np.where(expected > 0.0, (sold - expected) / error, -np.inf)
-    score[target] = -np.inf
-    score[forced] = np.where(forced != target, np.inf, -np.inf)
-    best = np.argsort(-score, kind="stable")[:n_candidates]
-    # Donoho and Johnstone's universal threshold: the largest of n chance scores. At a
-    # fixed 2, five of six pairs of 1,000 products were chance (true share .16).
-    return np.sort(best[score[best] > np.sqrt(2.0 * np.log(n))]).astype(np.int64)
+    rate = sum(float(one.counts[-1]) for one in series) / max(in_stock, 1e-9)
+    error = np.sqrt(np.maximum(rate * exposed * (1.0 + exposed / rest), 1e-9))
+    unexplained = [one.counts.copy() for one in series]
+    chosen: list[int] = []
+    waiting = [int(i) for i in forced if i != target]
+    while len(chosen) < n_candidates:
+        sold = np.zeros(n)
+        for s, counts in enumerate(unexplained):
+            sold += _sum_over_spans(counts, out[s].indptr, out[s].start, out[s].stop)
+        total = sum(float(counts[-1]) for counts in unexplained)
+        excess = sold - (total - sold) / rest * exposed
+        score = np.where(exposed > 0.0, excess / error, -np.inf)
+        score[[target, *chosen]] = -np.inf
+        best = waiting.pop() if waiting else int(np.argmax(score))
+        if best in forced or score[best] > threshold:
+            chosen.append(best)
+        else:
+            break
+        flow = max(float(excess[best]), 0.0) / max(float(exposed[best]), 1e-9)
+        for s, counts in enumerate(unexplained):
+            _subtract(counts, series[s].exposure, *out[s].of(best), flow)
+    return np.sort(np.array(chosen, dtype=np.int64))
 
 
 def _group(
@@ -262,6 +308,20 @@ def _sum_over_spans(cumulative, indptr, start, stop):  # type: ignore[no-untyped
         for k in range(indptr[i], indptr[i + 1]):
             total[i] += cumulative[stop[k]] - cumulative[start[k]]
     return total
+
+
+@numba.njit(cache=True)
+def _subtract(counts, exposure, start, stop, flow):  # type: ignore[no-untyped-def]
+    """Take ``flow`` per exposure within the spans out of cumulative counts, in place."""
+    gone = 0.0
+    for k in range(len(start)):
+        base = gone - flow * exposure[start[k]]
+        for t in range(start[k], stop[k]):
+            counts[t] -= base + flow * exposure[t]
+        gone += flow * (exposure[stop[k]] - exposure[start[k]])
+        end = start[k + 1] if k + 1 < len(start) else len(counts)
+        for t in range(stop[k], end):
+            counts[t] -= gone
 
 
 @numba.njit(cache=True)

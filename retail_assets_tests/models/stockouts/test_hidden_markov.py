@@ -1,7 +1,5 @@
 """Forward-backward, sampling and EM against enumeration, Monte Carlo and planted truth."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -28,7 +26,7 @@ def count_law(mean, dispersion):
 
 def short_series(seed, dispersion):
     rng = np.random.default_rng(seed)
-    counts = np.array([1, 0, 0, 2, 0, 0, 0, 1, 0, 0], np.int32)
+    counts = np.array([1, 0, 0, 2, 0, 0, 1, 0], np.int32)
     n = len(counts)
     series = Series(
         counts, rng.uniform(0.5, 1.5, n), rng.uniform(0, 0.3, n), np.tile([0, 1], n // 2).astype("i2")
@@ -44,36 +42,46 @@ def enumerate_paths(series, params):
     product may do both, so a path also says whether it ran out in each interval.
     """
     n = series.n_intervals
+    means = series.weight * (params.arrival_rate + series.inflow)
+    laws = [count_law(mean, params.dispersion) for mean in means]
+    sold = [int(c) for c in series.counts]
+    exactly = [law.pmf(c) for law, c in zip(laws, sold, strict=True)]
+    at_least = [law.sf(c - 1) for law, c in zip(laws, sold, strict=True)]
+
+    def within(t, state, ran_out):
+        q = params.out_after_sale[series.phase[t]]
+        if state == OUT:
+            return 0.0 if ran_out or sold[t] else 1.0
+        if sold[t] == 0:
+            drop = params.out_otherwise
+            return exactly[t] * (drop if ran_out else 1 - drop)
+        if ran_out:
+            return at_least[t] * q * (1 - q) ** (sold[t] - 1)
+        return exactly[t] * (1 - q) ** sold[t]
+
+    def between(t, empty, state):
+        hazard = params.restock_hazard[series.phase[t]] if empty else 1.0
+        return hazard if state == IN else 1 - hazard
+
     joint = {}
-    for states in product((IN, OUT), repeat=n):
-        for ran_out in product((False, True), repeat=n):
-            if any(r and s == OUT for r, s in zip(ran_out, states, strict=True)):
-                continue
-            p = params.initial_out if states[0] == OUT else 1 - params.initial_out
-            for t in range(n):
-                c, phase = int(series.counts[t]), series.phase[t]
-                q = params.out_after_sale[phase]
-                law = count_law(
-                    series.weight[t] * (params.arrival_rate + series.inflow[t]), params.dispersion
-                )
-                if states[t] == OUT:
-                    p *= c == 0
-                elif c == 0:
-                    drop = params.out_otherwise
-                    p *= law.pmf(0) * (drop if ran_out[t] else 1 - drop)
-                elif ran_out[t]:
-                    p *= law.sf(c - 1) * q * (1 - q) ** (c - 1)
-                else:
-                    p *= law.pmf(c) * (1 - q) ** c
-                if t + 1 < n:
-                    empty = states[t] == OUT or ran_out[t]
-                    hazard = params.restock_hazard[series.phase[t + 1]]
-                    if empty:
-                        p *= hazard if states[t + 1] == IN else 1 - hazard
-                    else:
-                        p *= states[t + 1] == IN
-            if p > 0:
-                joint[states, ran_out] = p
+
+    def extend(states, ran, p):
+        t = len(states)
+        if p == 0:
+            return
+        if t == series.n_intervals:
+            joint[states, ran] = p
+            return
+        for state in (IN, OUT):
+            if t == 0:
+                step = params.initial_out if state == OUT else 1 - params.initial_out
+            else:
+                step = between(t, states[-1] == OUT or ran[-1], state)
+            for ran_out in (False, True):
+                inside = within(t, state, ran_out)
+                extend((*states, state), (*ran, ran_out), p * step * inside)
+
+    extend((), (), 1.0)
     return joint
 
 
@@ -82,12 +90,12 @@ def test_smoothing_equals_the_sum_over_all_paths(dispersion):
     series, params = short_series(1, dispersion)
     joint = enumerate_paths(series, params)
     total = sum(joint.values())
-    p_out, p_back = np.zeros(10), np.zeros(10)
+    p_out, p_back = np.zeros(8), np.zeros(8)
     run_outs = 0.0
     for (states, ran_out), p in joint.items():
         p_out += p / total * np.array(states)
         run_outs += p / total * sum(r and c > 0 for r, c in zip(ran_out, series.counts, strict=True))
-        for t in range(1, 10):
+        for t in range(1, 8):
             empty = states[t - 1] == OUT or ran_out[t - 1]
             p_back[t] += p / total * (empty and states[t] == IN)
     smoothed = smooth(series, params)
@@ -102,12 +110,13 @@ def test_sampled_paths_visit_each_path_as_often_as_it_is_likely(dispersion):
     series, params = short_series(2, dispersion)
     chance = {}
     joint = enumerate_paths(series, params)
+    total = sum(joint.values())
     for (states, _), p in joint.items():
-        chance[states] = chance.get(states, 0.0) + p / sum(joint.values())
+        chance[states] = chance.get(states, 0.0) + p / total
     n_draws = 20_000
     seen = {}
     for start, stop in sample_paths(series, params, n_draws, np.random.default_rng(0)):
-        states = np.zeros(10, int)
+        states = np.zeros(8, int)
         for a, b in zip(start, stop, strict=True):
             states[a:b] = 1
         seen[tuple(states)] = seen.get(tuple(states), 0) + 1

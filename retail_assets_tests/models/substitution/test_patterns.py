@@ -52,7 +52,7 @@ def test_rows_equal_a_dense_count_per_pattern(seed: int) -> None:
     panel, spans, weight, out, counts = _random_case(seed)
     stats = availability_statistics(panel, [spans], [weight], partial=False)
     for p in range(len(stats.store)):
-        same = (out.T == (stats.out[p] > 0.5)).all(axis=1)
+        same = ((stats.out[p] > 0.5) == out.T).all(axis=1)
         assert stats.exposure[p] == pytest.approx(weight[same].sum())
         assert stats.counts[p] == pytest.approx(counts[:, same].sum(axis=1))
     assert stats.exposure.sum() == pytest.approx(weight.sum())
@@ -83,7 +83,9 @@ def test_the_interval_in_which_stock_runs_out_keeps_its_partial_exposure() -> No
     )
     spans = Spans.join([(np.array([3]), np.array([6]))])
     panel = Panel(("a",), (store,))
-    stats = availability_statistics(panel, [spans], [np.full(6, 1e-6)])
+    stats = availability_statistics(
+        panel, [spans], [np.full(6, 1e-6)], arrival_rate=np.array([[0.1]])
+    )
     stopped = np.flatnonzero(stats.stopped)
     assert len(stopped) == 1
     assert stats.exposure[stopped[0]] == pytest.approx(2 / 3 * 1e-6, rel=1e-3)
@@ -113,7 +115,7 @@ def test_store_day_cells_reproduce_squared_residuals() -> None:
     day = panel.stores[0].day
     rate = 0.4
     for p in range(len(stats.store)):
-        same = (out.T == (stats.out[p] > 0.5)).all(axis=1)
+        same = ((stats.out[p] > 0.5) == out.T).all(axis=1)
         dense = sum(
             (counts[0, same & (day == d)].sum() - rate * weight[same & (day == d)].sum()) ** 2
             for d in np.unique(day[same])
