@@ -10,7 +10,7 @@ export RETAIL_ASSETS_HOME ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(RETAIL_ASSETS_HOME)/dagster
 BENCHES := inventory_status substitution scenarios ingest
 
-.PHONY: help setup demo ui test lint format e2e bench bench-large clean
+.PHONY: help setup demo ui test lint format e2e bench bench-large docs clean
 
 help:
 	@grep -E '^# make|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/'
@@ -57,6 +57,9 @@ bench: $(STAMP)  ## every claim, measured
 
 bench-large: $(STAMP)  ## the sizes that take minutes
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench $$name --large || failed=1; done; exit $${failed:-0}
+
+docs: $(STAMP)  ## write docs/data_contract.md from the contract
+	$(BIN)/python -m retail_assets.report.contract_page > docs/data_contract.md
 
 clean:  ## remove what runs made; shipped data stays
 	rm -rf data/lake data/dagster data/retail.duckdb data/settings.toml e2e_artifacts

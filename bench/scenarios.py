@@ -192,7 +192,7 @@ def estimate_from_receipts(seed: int) -> list[Rates]:
     panel = panel_of(simulate("paper_money", seed))
     status = fit_status(panel, seed=seed)
     posterior = fit_posterior(
-        panel, JointPaths(status), status.weight, seed=seed, n_draws=REPLICATIONS // 2, n_imputations=60
+        panel, JointPaths(status), status.weight, seed=seed, n_draws=REPLICATIONS // 2
     )
     return [posterior.rates(draw) for draw in range(posterior.n_draws)]
 

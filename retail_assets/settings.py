@@ -60,7 +60,7 @@ class Settings:
     quiet_seconds: int = 5
     publish_max_rows: int = 50_000_000
     memory_limit: str = "2GB"
-    currency: str = "USD"
+    currency: str = "EUR"
 
     @property
     def lake(self) -> Path:

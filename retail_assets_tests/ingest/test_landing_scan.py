@@ -27,8 +27,8 @@ def test_a_file_that_changed_a_moment_ago_waits(shop):
 
 
 def test_a_half_written_gzip_waits_until_it_is_whole(shop):
-    whole = gzip.compress(f"transaction_id,store_id,sold_at,product_id,quantity,unit_price\n"
-                          f"r1,paris,2024-02-05 10:00:00,bar,2,1.5\n".encode())  # fmt: skip
+    whole = gzip.compress(b"transaction_id,store_id,sold_at,product_id,quantity,unit_price\n"
+                          b"r1,paris,2024-02-05 10:00:00,bar,2,1.5\n")  # fmt: skip
     shop.write("pos/a.csv.gz", whole[:-12])
     half = shop.scan()["pos/a.csv.gz"]
     assert half.state == "waiting"

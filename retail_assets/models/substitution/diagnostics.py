@@ -91,21 +91,31 @@ def predictive_check(
 ) -> NDArray[np.float64]:
     """(D,) per draw: 1 if a replicated chi-square exceeds the observed one, else 0.
 
-    Replicates are Poisson, or negative binomial with variance φ m where φ > 1.2.
+    Counts that emptied a shelf are added to their pattern: C - m is a martingale only
+    with them (without, each cycle misses the sale that ended it). Replicates are
+    Poisson, or negative binomial with variance φ m where φ > 1.2.
     """
-    seen = stats.observed & ~stats.stopped[:, None] & (stats.out < 1.0)
+    whole = ~((stats.out > 0.0) & (stats.out < 1.0)).any(axis=1)
+    _, group = np.unique(np.column_stack([stats.store, stats.out]), axis=0, return_inverse=True)
     phi = np.where(dispersion > WIDEN_ABOVE, dispersion, 1.0)
+    used = stats.observed & whole[:, None]
+    counts = _by_pattern(np.where(used, stats.counts, 0.0), group)
     exceeds = np.zeros(len(draws))
     for k, rates in enumerate(draws):
-        mean = expected_counts(stats, rates)
-        kept = seen & (mean >= 1.0)
-        m, c = mean[kept], stats.counts[kept]
+        mean = _by_pattern(np.where(used, expected_counts(stats, rates), 0.0), group)
+        kept = mean >= 1.0
+        m, c = mean[kept], counts[kept]
         factor = np.broadcast_to(phi, mean.shape)[kept]
         level = m.copy()
         wide = factor > 1.0
-        size = m[wide] / (factor[wide] - 1.0)
-        level[wide] = rng.gamma(size, factor[wide] - 1.0)
+        level[wide] = rng.gamma(m[wide] / (factor[wide] - 1.0), factor[wide] - 1.0)
         replicate = rng.poisson(level)
         scale = m * factor
         exceeds[k] = float(((replicate - m) ** 2 / scale).sum() >= ((c - m) ** 2 / scale).sum())
     return exceeds
+
+
+def _by_pattern(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+    total = np.zeros((int(group.max(initial=-1)) + 1, values.shape[1]))
+    np.add.at(total, group, values)
+    return total
