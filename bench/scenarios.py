@@ -40,7 +40,7 @@ PUBLISHED = ("drop_b", "to_a", "equal")
 SCALE = 1000
 PROCESSES = 2
 # Two per posterior draw.
-REPLICATIONS = 80
+REPLICATIONS = 120
 
 
 def run(*, quick: bool, large: bool) -> list[Row]:

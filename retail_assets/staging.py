@@ -8,14 +8,18 @@ and memory does not grow with the rows. Which rows belongs to the caller.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +54,33 @@ class Staging:
     table: contract.Table
     folder: Path
     scope: Scope
+    keyed: bool = True
+    """False: the caller vouches for the keys, and says how it knows."""
     rows: int = 0
     committed: bool = False
     _files: list[AddAction] = field(default_factory=list)
+    _nulls: Counter[str] = field(default_factory=Counter)
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def add(self, rows: duckdb.DuckDBPyRelation | str, day: date | None = None) -> int:
+    def add(
+        self,
+        rows: duckdb.DuckDBPyRelation | str,
+        day: date | None = None,
+        absent: Collection[str] = (),
+    ) -> int:
         """Write a batch; columns by name, a missing optional column becomes null.
 
         Parameters
         ----------
         rows : relation or SELECT
-            A SELECT is planned once, a relation three times (4 ms each for a receipt line).
+            A SELECT yields every column of the contract; it is planned once, a relation
+            three times (5 ms each for a receipt line).
         day : date, optional
             The business day of every row, where the caller knows it: the batch is then
             one file, which halves the CPU of splitting rows by day.
+        absent : collection of str
+            Optional columns that are null throughout and are left out of the file: an
+            empty column costs as much to write as one of numbers.
 
         Returns
         -------
@@ -77,21 +93,26 @@ class Staging:
             When a column is unknown or a required one is missing.
         """
         if isinstance(rows, str):
-            have = self.connection.sql(rows).columns
-            written = self._copy(f"SELECT {_typed(have, self.table)} FROM ({rows})", day)
+            written = self._copy(f"SELECT {typed(self.table)} FROM ({rows})", day, absent)
         else:
             view = f"batch_{self._token}"
             rows.create_view(view, replace=True)
-            written = self._copy(f"SELECT {_typed(rows.columns, self.table)} FROM {view}", day)
+            written = self._copy(
+                f"SELECT {typed(self.table, rows.columns)} FROM {view}", day, absent
+            )
             self.connection.execute(f"DROP VIEW {view}")
         added = 0
-        for file, count, size, _, _, partition, *_ in written:
+        for file, count, size, _, statistics, partition, *_ in written:
             if count == 0:
                 Path(file).unlink()
                 continue
-            values = {k: str(v) for k, v in (partition or {}).items()}
+            values = {k: str(v) for k, v in (partition or {}).items() if v is not None}
             if day is not None:
                 values = {"business_date": str(day)}
+            for column, about in statistics.items():
+                self._nulls[column.strip('"')] += int(about.get("null_count", 0))
+            if self._by_day and not values:
+                self._nulls["business_date"] += count
             stats = json.dumps({"numRecords": count})
             path = str(Path(file).relative_to(self._where))
             now = int(time.time() * 1000)
@@ -100,8 +121,11 @@ class Staging:
         self.rows += added
         return added
 
-    def _copy(self, rows: str, day: date | None) -> list[tuple[Any, ...]]:
+    def _copy(self, rows: str, day: date | None, absent: Collection[str]) -> list[tuple[Any, ...]]:
         """Write Parquet; DuckDB's account of each file."""
+        which = mark(self.table, absent)
+        if absent:
+            rows = f"SELECT * EXCLUDE ({', '.join(sorted(absent))}) FROM ({rows})"
         where, split = self._where, ""
         if day is not None:
             where = where / f"business_date={day}"
@@ -110,10 +134,10 @@ class Staging:
                 f" DATE '{day}' THEN true ELSE error('a row of another day') END"
             )
         where.mkdir(parents=True, exist_ok=True)
-        target = where / f"part-{self._token}-{len(self._files)}.parquet"
+        target = where / f"part-{self._token}-{len(self._files)}{which}.parquet"
         if self._by_day and day is None:
             target = where
-            naming = f"part-{self._token}-{{uuid}}"
+            naming = f"part-{self._token}-{{uuid}}{which}"
             split = f"PARTITION_BY (business_date), APPEND, FILENAME_PATTERN '{naming}',"
         return self.connection.execute(
             f"COPY ({rows}) TO '{quoted(str(target))}'"
@@ -168,22 +192,24 @@ class Staging:
             return f"({nothing(self.table)})"
         listed = ", ".join(f"'{quoted(str(self._where / f.path))}'" for f in files)
         hive = ", hive_partitioning = true, hive_types = {'business_date': DATE}"
-        return f"read_parquet([{listed}]{hive if self._by_day else ''})"
+        read = f"read_parquet([{listed}], union_by_name = true{hive if self._by_day else ''})"
+        return f"({nothing(self.table)} UNION ALL BY NAME SELECT * FROM {read})"
 
     def _breaches(self) -> list[str]:
+        """What breaks the contract. Empty values are told by the files' own statistics."""
         table = self.table
-        tests = {f"{c} is empty": f'"{c}" IS NULL' for c in table.required_columns}
-        tests |= {f"not {rule}": f"NOT ({rule})" for rule in table.rules}
+        broken = [
+            f"{self._nulls[c]} rows: {c} is empty" for c in table.required_columns if self._nulls[c]
+        ]
+        tests = {f"not {rule}": f"NOT ({rule})" for rule in table.rules}
         if table.partition and self.scope is not None:
-            tests[f"{table.partition} outside {self.scope}"] = (
-                f"NOT ({predicate(table, self.scope)})"
-            )
-        broken: list[str] = []
-        if tests:
+            outside = f"NOT ({predicate(table, self.scope)})"
+            tests[f"{table.partition} outside {self.scope}"] = outside
+        if tests and self.rows:
             counted = ", ".join(f"count(*) FILTER ({test})" for test in tests.values())
             counts = self.connection.sql(f"SELECT {counted} FROM {self.staged}").fetchall()[0]
-            broken = [f"{n} rows: {why}" for why, n in zip(tests, counts, strict=True) if n]
-        return broken + (self._doubled() if table.key else [])
+            broken += [f"{n} rows: {why}" for why, n in zip(tests, counts, strict=True) if n]
+        return broken + (self._doubled() if table.key and self.keyed else [])
 
     def _doubled(self) -> list[str]:
         """A key that occurs twice; hashes first, they take a third of the memory."""
@@ -258,10 +284,17 @@ def _create(folder: Path, table: contract.Table, schema: Schema) -> None:
         write_deltalake(folder, empty, partition_by=partition, mode="append", schema_mode="merge")
 
 
-def _typed(columns: Sequence[str], table: contract.Table) -> str:
-    """SELECT list that casts the given columns to the contract's, all of them."""
-    unknown = set(columns) - set(table.column_names)
-    missing = set(table.required_columns) - set(columns)
+def typed(table: contract.Table, columns: Sequence[str] | None = None) -> str:
+    """SELECT list that casts the given columns (default: all) to the contract's, all of them.
+
+    Raises
+    ------
+    ContractError
+        When a column is unknown or a required one is missing.
+    """
+    have = set(table.column_names if columns is None else columns)
+    unknown = have - set(table.column_names)
+    missing = set(table.required_columns) - have
     if unknown or missing:
         raise ContractError(
             table.name,
@@ -270,10 +303,31 @@ def _typed(columns: Sequence[str], table: contract.Table) -> str:
         )
     return ", ".join(
         f'CAST("{c.name}" AS {c.type}) AS "{c.name}"'
-        if c.name in columns
+        if c.name in have
         else f'NULL::{c.type} AS "{c.name}"'
         for c in table.columns
     )
+
+
+def mark(table: contract.Table, absent: Collection[str] = ()) -> str:
+    """Part of a file's name that says which columns it has: readers need not look."""
+    bits = "".join("0" if name in absent else "1" for name in table.column_names)
+    return f"-{_digest(table)}x{int(bits, 2):x}"
+
+
+def present(table: contract.Table, file: str) -> tuple[str, ...] | None:
+    """Columns a file has by its name; None where the name does not say."""
+    found = re.search(rf"-{_digest(table)}x([0-9a-f]+)\.parquet$", file)
+    if found is None:
+        return None
+    bits = f"{int(found[1], 16):0{len(table.columns)}b}"
+    return tuple(n for n, bit in zip(table.column_names, bits, strict=True) if bit == "1")
+
+
+@cache
+def _digest(table: contract.Table) -> str:
+    what = ", ".join(f"{c.name} {c.type}" for c in table.columns)
+    return hashlib.sha256(what.encode()).hexdigest()[:8]
 
 
 def nothing(table: contract.Table) -> str:

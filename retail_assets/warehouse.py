@@ -25,7 +25,7 @@ from deltalake.exceptions import TableNotFoundError
 from retail_assets import contract
 from retail_assets.errors import RetailAssetsError
 from retail_assets.settings import Settings
-from retail_assets.staging import Scope, Staging, nothing, quoted
+from retail_assets.staging import Scope, Staging, nothing, present, quoted
 
 __all__ = ["Scope", "Session", "Warehouse"]
 
@@ -93,14 +93,26 @@ class Session:
         first, last = (bisect_left(self._files[name], (d,)) for d in (days[0], _next(days[1])))
         return f"({self.warehouse.select(name, [f for _, f in self._files[name][first:last]])})"
 
+    def absent(self, name: str, days: tuple[date, date]) -> set[str]:
+        """Columns that no file of these days has: they are null throughout."""
+        table = contract.table(name)
+        self.rows(name, days)
+        every = set(table.column_names)
+        for day, file in self._files[name]:
+            if days[0] <= day <= days[1]:
+                every -= set(present(table, file) or table.column_names)
+        return every
+
     @contextmanager
-    def staging(self, name: str, scope: Scope = None) -> Iterator[Staging]:
+    def staging(self, name: str, scope: Scope = None, *, keyed: bool = True) -> Iterator[Staging]:
         """New rows for ``scope`` of a table, added in batches; ``commit()`` makes them current.
 
         Without a commit (an error, say) the batches are deleted and the table stays.
+        ``keyed=False`` leaves out the comparison of keys (0.1 CPU s per million rows)
+        where they are unique by construction.
         """
         folder = self.warehouse.path(name)
-        staging = Staging(self.connection, contract.table(name), folder, scope)
+        staging = Staging(self.connection, contract.table(name), folder, scope, keyed)
         try:
             yield staging
         finally:
@@ -263,18 +275,34 @@ class Warehouse:
         table = contract.table(name)
         if not files:
             return nothing(table)
-        listed = ", ".join(f"'{quoted(file)}'" for file in files)
         hive = ""
         if table.partition:
             # Without hive_types the categories "1" and "10" would come back as BIGINT.
             kind = next(c.type for c in table.columns if c.name == table.partition)
             hive = f", hive_partitioning = true, hive_types = {{'{table.partition}': {kind}}}"
-        columns = ", ".join(f'"{c.name}"' for c in table.columns)
-        # Files written before the contract gained a column lack it.
-        return (
-            f"SELECT {columns} FROM ({nothing(table)} UNION ALL BY NAME"
-            f" SELECT * FROM read_parquet([{listed}], union_by_name = true{hive}))"
+        groups: dict[tuple[str, ...] | None, list[str]] = {}
+        for file in files:
+            groups.setdefault(present(table, file), []).append(f"'{quoted(file)}'")
+        return " UNION ALL ".join(
+            _select(table, columns, f"[{', '.join(some)}]", hive)
+            for columns, some in groups.items()
         )
+
+
+def _select(table: contract.Table, columns: tuple[str, ...] | None, files: str, hive: str) -> str:
+    """SELECT of all columns from files that have some: those named, or (None) unknown ones."""
+    if columns is None:
+        listed = ", ".join(f'"{c.name}"' for c in table.columns)
+        return (
+            f"SELECT {listed} FROM ({nothing(table)} UNION ALL BY NAME"
+            f" SELECT * FROM read_parquet({files}, union_by_name = true{hive}))"
+        )
+    # The file's name said what it has: saves 3 ms of planning, and every file's footer.
+    listed = ", ".join(
+        f'"{c.name}"' if c.name in columns else f'NULL::{c.type} AS "{c.name}"'
+        for c in table.columns
+    )
+    return f"SELECT {listed} FROM read_parquet({files}{hive})"
 
 
 def _day_of(file: str) -> date:

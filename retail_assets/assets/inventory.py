@@ -10,10 +10,9 @@ from retail_assets.assets.specs import asset_spec, written
 from retail_assets.partitions import CATEGORIES
 from retail_assets.warehouse import Warehouse
 
-SEED = 20_260_101
 DAILY = ("interval_sales", "trading_days")
 REFERENCE = ("products", "stores", "deliveries")
-TABLES = ("inventory_status", "inventory_status_params", "inventory_status_paths", "demand_profile")
+TABLES = ("inventory_status", "inventory_status_params", "demand_profile")
 
 
 @dg.multi_asset(
@@ -35,7 +34,7 @@ def infer_inventory_status(
         data = load_panel(session, category)
         fit = fit_status(data.panel)
         score, reliability = tables.score(session, data, fit)
-        rows = tables.of_fit(data, fit, seed=SEED) | {"inventory_status_score": score}
+        rows = tables.of_fit(data, fit) | {"inventory_status_score": score}
         about = tables.describe(data, fit, reliability)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame), category)

@@ -99,7 +99,8 @@ FROM panel_days WHERE store_id = $store AND has_receipts ORDER BY business_date
 # Hour of the week in the store's own time, 0 = Monday midnight.
 _SEASON = """
 SELECT (isodow(local) - 1) * 24 + hour(local) AS season FROM (
-    SELECT business_date, k, (open_at + to_minutes(k * grain_minutes)) AT TIME ZONE timezone AS local
+    SELECT business_date, k,
+           (open_at + to_minutes(k * grain_minutes)) AT TIME ZONE timezone AS local
     FROM panel_days, unnest(range(n_intervals)) AS u(k)
     WHERE store_id = $store AND has_receipts
 ) ORDER BY business_date, k

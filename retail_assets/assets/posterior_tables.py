@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from retail_assets.assets.panels import CategoryPanel
-from retail_assets.errors import ModelError
-from retail_assets.models.panel import Spans
 from retail_assets.report import metadata, plots
 from retail_assets.warehouse import Session
 
@@ -19,17 +16,6 @@ if TYPE_CHECKING:
     from retail_assets.models.substitution.result import SubstitutionPosterior
 
 NONE = "none"
-
-_PATHS = """
-SELECT path, p.position, epoch_us(start_ts) AS start, epoch_us(end_ts) AS stop
-FROM inventory_status_paths s JOIN panel_products p USING (product_id)
-WHERE category = $category AND store_id = $store ORDER BY ALL
-"""
-
-_PROFILE = """
-SELECT hour_of_week, business_date, level FROM demand_profile
-WHERE category = $category AND store_id = $store ORDER BY hour_of_week, business_date
-"""
 
 # A product, its brand or its category may stand on either side; the nearest one wins.
 _PRIORS = """
@@ -46,62 +32,6 @@ LEFT JOIN named t ON t.name = r.to
 WHERE r.to = 'none' OR t.position <> f.position
 ORDER BY f.distance + coalesce(t.distance, 1) DESC
 """
-
-
-def status_paths(session: Session, data: CategoryPanel) -> list[list[Spans]]:
-    """Sampled histories: one Spans per store for each path.
-
-    Raises
-    ------
-    ModelError
-        When the category has no inventory status yet.
-    """
-    per_store = []
-    n = data.panel.n_products
-    for clock, store in zip(data.clocks, data.panel.stores, strict=True):
-        rows = session.sql(
-            _PATHS, {"category": data.category, "store": store.store_id}
-        ).fetchnumpy()
-        start = clock.interval_at(np.asarray(rows["start"], np.int64))
-        # An outage ends where its last interval does, which may be closing time.
-        stop = clock.interval_at(np.asarray(rows["stop"], np.int64) - 1) + 1
-        owner = np.asarray(rows["path"], np.int64) * n + np.asarray(rows["position"], np.int64)
-        per_store.append((owner, start, stop))
-    count = max((int(owner.max()) // n + 1 for owner, _, _ in per_store if len(owner)), default=1)
-    if not session.sql(
-        "SELECT 1 FROM inventory_status WHERE category = $category LIMIT 1",
-        {"category": data.category},
-    ).fetchall():
-        raise ModelError(f"category {data.category}: materialise inventory_status first")
-    return [[_path(owned, k * n, n) for owned in per_store] for k in range(count)]
-
-
-def _path(owned: tuple[NDArray[np.int64], ...], first: int, n: int) -> Spans:
-    owner, start, stop = owned
-    indptr = np.searchsorted(owner, np.arange(first, first + n + 1))
-    own = slice(indptr[0], indptr[-1])
-    return Spans((indptr - indptr[0]).astype(np.int64), start[own], stop[own])
-
-
-def weights(session: Session, data: CategoryPanel) -> list[NDArray[np.float64]]:
-    """(T,) demand level of each store: its hours times its days, mean 1."""
-    found = []
-    for clock, store in zip(data.clocks, data.panel.stores, strict=True):
-        rows = session.sql(
-            _PROFILE, {"category": data.category, "store": store.store_id}
-        ).fetchall()
-        hour = np.ones(168)
-        day = np.ones(len(clock.days))
-        for hour_of_week, business_date, level in rows:
-            if hour_of_week is not None:
-                hour[hour_of_week] = level
-            else:
-                at = np.searchsorted(clock.days, np.datetime64(business_date))
-                if at < len(day) and clock.days[at] == np.datetime64(business_date):
-                    day[at] = level
-        weight = hour[store.season] * day[store.day]
-        found.append(weight / weight.mean())
-    return found
 
 
 def priors(session: Session, data: CategoryPanel) -> Priors:

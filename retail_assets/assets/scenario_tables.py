@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from retail_assets.assets.fitted_status import demand_level
 from retail_assets.assets.panels import CategoryPanel
-from retail_assets.assets.posterior_tables import weights
 from retail_assets.errors import ModelError, SettingsError
 from retail_assets.models.panel import Rates
 from retail_assets.report import metadata, plots
@@ -88,8 +88,11 @@ def scenarios(session: Session, data: CategoryPanel) -> tuple[Scenario, ...]:
 
 def shops(session: Session, data: CategoryPanel) -> list[Shop]:
     """Each store's shelf over the last quarter's trading intervals."""
-    levels = weights(session, data)
-    return [_shop(session, data, at, level) for at, level in enumerate(levels)]
+    found = []
+    for at, (clock, store) in enumerate(zip(data.clocks, data.panel.stores, strict=True)):
+        level = demand_level(session, data.category, store.store_id, clock, store.season)
+        found.append(_shop(session, data, at, level.weight))
+    return found
 
 
 def _shop(session: Session, data: CategoryPanel, at: int, weight: NDArray[np.float64]) -> Shop:
@@ -276,11 +279,10 @@ def describe(
         title=f"{category}: what if",
     )
     header = ("scenario", "difference", "95 % from", "to", "P(improves)", "verdict")
-    rows = [
-        (s.scenario, s.diff_mean / 100, s.diff_ci_low / 100, s.diff_ci_high / 100)
-        + (s.p_improves, s.verdict)
-        for s in shown
-    ]
+    rows = []
+    for s in shown:
+        money = (s.diff_mean / 100, s.diff_ci_low / 100, s.diff_ci_high / 100)
+        rows.append((s.scenario, *money, s.p_improves, s.verdict))
     return {
         "assortment_scenarios": {
             "forest": metadata.picture(forest, "scenarios against the base"),

@@ -18,18 +18,14 @@ if TYPE_CHECKING:
     from retail_assets.models.stockouts.score import Reliability
     from retail_assets.models.stockouts.status import ProductStatus, StatusFit
 
-PATHS = 20
-"""Sampled histories kept. Twenty leave 5 % of the between-path variance unaccounted for."""
-
 TIMELINE_DAYS = 60
 
 
-def of_fit(data: CategoryPanel, fit: StatusFit, *, seed: int) -> dict[str, pa.Table]:
+def of_fit(data: CategoryPanel, fit: StatusFit) -> dict[str, pa.Table]:
     """Rows of every table that one fit fills, by table name."""
     return {
         "inventory_status": _spans(data, fit),
         "inventory_status_params": _params(data, fit),
-        "inventory_status_paths": _paths(data, fit, np.random.default_rng(seed)),
         "demand_profile": _profile(data, fit),
     }
 
@@ -70,47 +66,39 @@ def _spans(data: CategoryPanel, fit: StatusFit) -> pa.Table:
 
 
 def _params(data: CategoryPanel, fit: StatusFit) -> pa.Table:
-    rows = [
-        {
-            "category": data.category,
-            "store_id": store,
-            "product_id": product,
-            "arrival_rate": status.params.arrival_rate,
-            "out_after_sale": float(np.mean(status.params.out_after_sale)),
-            "out_otherwise": status.params.out_otherwise,
-            "restock_hazard": float(np.mean(status.params.restock_hazard)),
-            "dispersion": 1.0 + status.params.dispersion * status.params.arrival_rate,
-            "expected_sales_per_outage": _known(status.expected_sales_per_outage),
-            "log_lik": status.log_lik,
-            "share_out": status.share_out,
-            "low_power": status.low_power,
-            "converged": status.converged,
-            "as_of": data.as_of,
-        }
-        for _, store, product, status in _series(data, fit)
-    ]
-    return pa.Table.from_pylist(rows)
-
-
-def _paths(data: CategoryPanel, fit: StatusFit, rng: np.random.Generator) -> pa.Table:
-    parts = []
-    for path in range(PATHS):
-        for clock, store, spans in zip(data.clocks, fit.stores, fit.sample_out(rng), strict=True):
-            owner = np.repeat(np.arange(data.panel.n_products), np.diff(spans.indptr))
-            n = len(owner)
-            parts.append(
-                pa.table(
-                    {
-                        "category": [data.category] * n,
-                        "path": np.full(n, path),
-                        "store_id": [store.store_id] * n,
-                        "product_id": np.asarray(data.panel.products)[owner],
-                        "start_ts": instants(clock.start(spans.start)),
-                        "end_ts": instants(clock.start(spans.stop - 1) + clock.grain),
-                    }
-                )
+    rows = []
+    for store in fit.stores:
+        named = zip(data.panel.products, store.products, store.rhythms, strict=True)
+        for product, status, rhythm in named:
+            params = status.params
+            rows.append(
+                {
+                    "category": data.category,
+                    "store_id": store.store_id,
+                    "product_id": product,
+                    "arrival_rate": params.arrival_rate,
+                    "out_after_sale": _known(status.out_after_sale),
+                    "out_otherwise": params.out_otherwise,
+                    "restock_hazard": _known(status.restock_hazard),
+                    "dispersion": 1.0 + params.dispersion * params.arrival_rate,
+                    "expected_sales_per_outage": _known(status.expected_sales_per_outage),
+                    "log_lik": _known(status.log_lik),
+                    "share_out": status.share_out,
+                    "low_power": status.low_power,
+                    "method": status.method,
+                    "initial_out": params.initial_out,
+                    "overdispersion": params.dispersion,
+                    "out_after_sale_by_phase": list(params.out_after_sale),
+                    "restock_hazard_by_phase": list(params.restock_hazard),
+                    "rhythm_period": rhythm and rhythm.period,
+                    "rhythm_edges": rhythm and rhythm.edges.tolist(),
+                    "rhythm_offset": rhythm and rhythm.offset,
+                    "rhythm_strict": rhythm and rhythm.strict,
+                    "converged": status.converged,
+                    "as_of": data.as_of,
+                }
             )
-    return pa.concat_tables(parts)
+    return pa.Table.from_pylist(rows)
 
 
 def _profile(data: CategoryPanel, fit: StatusFit) -> pa.Table:

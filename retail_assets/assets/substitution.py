@@ -5,13 +5,21 @@ from collections.abc import Iterator
 import dagster as dg
 
 from retail_assets.assets import posterior_tables as tables
+from retail_assets.assets.fitted_status import path_sampler, restore
 from retail_assets.assets.panels import load_panel
 from retail_assets.assets.specs import asset_spec, written
 from retail_assets.partitions import CATEGORIES
 from retail_assets.warehouse import Warehouse
 
 SEED = 20_260_102
-DEPS = ("inventory_status_paths", "demand_profile", "substitution_priors", "products", "stores")
+DEPS = (
+    "inventory_status",
+    "inventory_status_params",
+    "demand_profile",
+    "substitution_priors",
+    "products",
+    "stores",
+)
 TABLES = (
     "substitution_posterior",
     "demand_rates",
@@ -26,7 +34,7 @@ TABLES = (
         asset_spec(
             name,
             days=("interval_sales", "trading_days"),
-            deps=(*DEPS, "inventory_status"),
+            deps=DEPS,
             kinds=["jax"],
         )
         for name in TABLES
@@ -42,9 +50,9 @@ def infer_substitution(
     category = context.partition_key
     with warehouse.session() as session:
         data = load_panel(session, category)
-        paths, weight = tables.status_paths(session, data), tables.weights(session, data)
-        priors = tables.priors(session, data)
-        posterior = fit_posterior(data.panel, paths, weight, priors=priors, seed=SEED)
+        status, priors = restore(session, data), tables.priors(session, data)
+        paths = path_sampler(status, seed=SEED)
+        posterior = fit_posterior(data.panel, paths, status.weight, priors=priors, seed=SEED)
         rows, about = tables.of_posterior(session, data, posterior), tables.describe(posterior)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame), category)

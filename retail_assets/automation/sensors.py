@@ -34,22 +34,18 @@ def landing_sensor(
     if before.get("settled") == folder:
         return dg.SkipReason("nothing new in the landing folder")
     with warehouse.session() as session:
-        files = landing.scan(session)
-        known = landing.known_files(session)
+        new, waiting = landing.news(session)
         version = session.versions.get("landing_files", -1)
-    content = _content(files)
-    waiting = landing.states(files).get("waiting", 0)
-    key = f"{_short(content)}-{version}"
-    if content != _content(known):
+    if new:
         # The version makes a file that came back to a former content a new request.
-        return _ask("references", f"references-{key}", {}, folder)
+        return _ask("references", f"references-{_short(new)}-{version}", {}, folder)
     ranges = landing.affected_ranges(warehouse)
     if ranges:
         first, last = ranges[0]
         if not _is_cut(first) or not _is_cut(last):
             return dg.SkipReason(f"{first} is before the first day: reload the code location")
         tags = {RANGE_START: str(first), RANGE_END: str(last)}
-        return _ask("ingest", f"ingest-{key}-{first}-{last}", tags, folder)
+        return _ask("ingest", f"ingest-{version}-{first}-{last}", tags, folder)
     if waiting:
         return dg.SkipReason(f"{waiting} files are still arriving")
     return dg.SensorResult(
@@ -62,12 +58,7 @@ def _ask(job: str, key: str, tags: dict[str, str], folder: str) -> dg.SensorResu
     return dg.SensorResult([request], cursor=json.dumps({"asked": key, "folder": folder}))
 
 
-def _content(files: list[landing.LandingFile]) -> list[tuple[str, str, str]]:
-    """What a scan means: which content of which file is in which state."""
-    return sorted((f.file, f.version, f.state) for f in files if f.state != "waiting")
-
-
-def _short(content: list[tuple[str, str, str]]) -> str:
+def _short(content: list[str]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

@@ -6,6 +6,8 @@ mapping may say is mapping.py; whether a value is valid is lines.py and referenc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from retail_assets import contract
 from retail_assets.errors import LandingError
 from retail_assets.ingest.files import Opened
@@ -58,6 +60,27 @@ def check_columns(opened: Opened, file: str, mapping: TableMapping) -> None:
             )
 
 
+def select_some(opened: Opened, file: str, mapping: TableMapping, names: Sequence[str]) -> str:
+    """SELECT of a few of our columns and of problem: a third of the planning of all."""
+    check_columns(opened, file, mapping)
+    kinds = {column.name: column.type for column in _meant(mapping).columns}
+    texts = []
+    for name in names:
+        source = _value(opened, file, name, mapping, set())
+        text = (
+            "NULL::VARCHAR"
+            if source is None
+            else _canonical(source, kinds.get(name, "VARCHAR"), mapping)
+        )
+        texts.append(f'{text} AS "{name}", ')
+    return f"SELECT {''.join(texts)}{_problem(opened, mapping)} AS problem FROM ({opened.sql})"
+
+
+def _meant(mapping: TableMapping) -> contract.Table:
+    """raw_pos is text throughout; what a column means is said by pos_lines."""
+    return contract.table("pos_lines" if mapping.table == POS else mapping.table)
+
+
 def select_ours(opened: Opened, file: str, mapping: TableMapping) -> str:
     """SELECT of a file's lines under our names, all text: the mapping applied.
 
@@ -65,9 +88,7 @@ def select_ours(opened: Opened, file: str, mapping: TableMapping) -> str:
     ours as JSON; for products ``attributes``) and problem (why a line is left out).
     """
     check_columns(opened, file, mapping)
-    # raw_pos is text throughout; what a column means is said by pos_lines.
-    meant = contract.table("pos_lines" if mapping.table == POS else mapping.table).columns
-    kinds = {column.name: column.type for column in meant}
+    kinds = {column.name: column.type for column in _meant(mapping).columns}
     used: set[str] = set()
     texts = []
     for column in columns_of(mapping.table):
@@ -82,8 +103,10 @@ def select_ours(opened: Opened, file: str, mapping: TableMapping) -> str:
         texts.append(_attributes(opened, file, mapping, used))
     rest = {name: alias for name, alias in opened.columns.items() if alias not in used}
     payload = f"coalesce(payload, {_json(rest)})" if rest else "payload"
+    if not rest and opened.plain:
+        payload = "NULL::VARCHAR"
     return (
-        f"SELECT source_row, {', '.join(texts)}, {payload} AS payload,"
+        f'SELECT source_row, {", ".join(texts)}, {payload} AS "payload",'
         f" {_problem(opened, mapping)} AS problem FROM ({opened.sql})"
     )
 

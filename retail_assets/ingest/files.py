@@ -55,6 +55,8 @@ class Opened:
     sql: str
     columns: dict[str, str]
     """Column of the file (as its header has it) -> column of ``sql``."""
+    plain: bool = True
+    """No line of it has a problem."""
 
     def find(self, name: str) -> str | None:
         """Column of ``sql`` for a header name; case does not matter."""
@@ -82,12 +84,14 @@ def read_bytes(path: Path, file: str) -> Bytes:
         A file that is not what its name says.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
     kind = kind_of(file)
     if kind == "parquet":
         _whole_parquet(path, file)
+    zipped = path.name.endswith(".gz")
+    if kind != "csv" or zipped:
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
     if kind != "csv":
         return Bytes(digest.hexdigest())
     lines, plain, last = 0, True, b"\n"
@@ -95,6 +99,8 @@ def read_bytes(path: Path, file: str) -> Bytes:
     try:
         with _open(path) as stream:
             while chunk := stream.read(CHUNK):
+                if not zipped:
+                    digest.update(chunk)
                 lines += chunk.count(b"\n")
                 plain = plain and b"\0" not in chunk and _is_utf8(decoder, chunk)
                 last = chunk[-1:]
@@ -167,7 +173,7 @@ def _csv(session: Session, path: Path, file: str, mapping: TableMapping, careful
             with _open(path) as stream:
                 lines = careful.read_lines(stream, delimiter, mapping.encoding, len(names))
                 careful.to_parquet(lines, len(names), target)
-        return Opened(f"SELECT * FROM read_parquet('{quoted(str(target))}')", columns)
+        return Opened(f"SELECT * FROM read_parquet('{quoted(str(target))}')", columns, False)
     kinds = ", ".join(f"'{alias}': 'VARCHAR'" for alias in columns.values())
     read = (
         f"read_csv('{quoted(str(path))}', delim = '{quoted(delimiter)}', {CSV_OPTIONS}, "

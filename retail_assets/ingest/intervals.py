@@ -19,6 +19,10 @@ from retail_assets.warehouse import Session
 
 Days = tuple[date, date]
 
+CENTS = "round(sum(net) * 100 + sign(sum(net)) * 1e-6)::BIGINT"
+"""Sums of amounts with four decimals as DOUBLE: a third of the CPU of sums of DECIMAL. The
+millionth of a cent keeps 1.005 on the side of the half where it belongs."""
+
 QUANTILES = (0.25, 0.75)
 """Of each weekday's first and last sale: one late or early day in four changes nothing."""
 
@@ -47,7 +51,8 @@ def write_intervals(session: Session, days: Days) -> IntervalsReport:
     columns = "store_id, business_date, open_at, close_at, n_intervals, grain_minutes, source"
     with (
         session.staging("trading_days", days) as trading,
-        session.staging("interval_sales", days) as sales,
+        # Unique: grouped by store day, product and interval.
+        session.staging("interval_sales", days, keyed=False) as sales,
     ):
         trading.add(f"SELECT {columns} FROM opening")
         for block in blocks(session, "pos_lines", days):
@@ -196,14 +201,14 @@ def _interval_sales(session: Session, days: Days) -> str:
         WITH baskets AS (
             SELECT o.store_day, p.product, s.transaction_id,
                 greatest(0, least(o.n_intervals - 1, {nth})) AS interval_of_day,
-                sum(s.quantity) AS units, sum(s.net_amount) AS net
+                sum(s.quantity) AS units, sum(s.net_amount::DOUBLE) AS net
             FROM ({kept}) s
             JOIN opening o ON o.store_id = s.store_id AND o.business_date = s.business_date
             JOIN sold_products p ON p.product_id = s.product_id
             GROUP BY ALL
         ), sales AS (
             SELECT store_day, product, interval_of_day, count(*) AS transactions,
-                sum(units) AS units, round(sum(net) * 100)::BIGINT AS net_cents
+                sum(units) AS units, {CENTS} AS net_cents
             FROM baskets GROUP BY ALL
         )
         SELECT store_id, product_id, category, business_date,

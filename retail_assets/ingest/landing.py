@@ -8,68 +8,27 @@ Reading lines into tables is raw.py and reference.py.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields, replace
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
 
 import duckdb
+import pyarrow as pa
 
 from retail_assets.errors import LandingError
-from retail_assets.ingest import mapping as mappings
-from retail_assets.ingest.columns import select_ours
-from retail_assets.ingest.files import (
-    SUFFIXES,
-    Bytes,
-    IncompleteError,
-    kind_of,
-    open_file,
-    read_bytes,
-)
-from retail_assets.ingest.mapping import POS, LandingMapping, TableMapping
+from retail_assets.ingest.columns import select_some
+from retail_assets.ingest.files import kind_of, open_file
+from retail_assets.ingest.folder import COPY, LandingFile, fingerprint, look, walk
+from retail_assets.ingest.mapping import POS, TableMapping
 from retail_assets.ingest.times import arrival_day, dated
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Session, Warehouse
 
-READER = "1"
-"""Part of every version: raise it when the same bytes would be read differently."""
+__all__ = ["LandingFile", "fingerprint", "walk"]
 
 APART = timedelta(days=31)
 """Affected days further apart than this are materialised as separate ranges."""
-
-
-@dataclass(frozen=True)
-class LandingFile:
-    """One row of ``landing_files``; ``seen_at`` is aware."""
-
-    file: str
-    sha256: str
-    version: str
-    state: str
-    seen_at: datetime
-    table_name: str | None = None
-    first_day: date | None = None
-    last_day: date | None = None
-    rows: int | None = None
-    undated: int | None = None
-    error: str | None = None
-    size: int | None = None
-    modified_ns: int | None = None
-    careful: bool | None = None
-
-    def days(self, settings: Settings) -> list[tuple[date, date]]:
-        """Business days its lines are kept under."""
-        spans = []
-        if self.first_day is not None and self.last_day is not None:
-            spans.append((self.first_day, self.last_day))
-        if self.undated:
-            arrived = arrival_day(self.seen_at, settings)
-            spans.append((arrived, arrived))
-        return spans
 
 
 COLUMNS = tuple(f.name for f in fields(LandingFile))
@@ -84,17 +43,9 @@ def known_files(session: Session) -> list[LandingFile]:
 
 def write_landing_files(session: Session, files: list[LandingFile]) -> int:
     """Replace the table ``landing_files`` by the result of a scan."""
-    marks = ", ".join("?" * len(COLUMNS))
-    run = session.connection
-    session.sql("SELECT * FROM landing_files LIMIT 0").create("scanned")
-    if files:
-        names = ", ".join(COLUMNS)
-        run.executemany(
-            f"INSERT INTO scanned ({names}) VALUES ({marks})", [list(astuple(f)) for f in files]
-        )
-    rows = session.replace("landing_files", run.table("scanned"))
-    run.execute("DROP TABLE scanned")
-    return rows
+    kinds = session.sql("SELECT * FROM landing_files LIMIT 0").to_arrow_reader().schema
+    rows = pa.Table.from_pylist([vars(f) for f in files], schema=kinds)
+    return session.replace("landing_files", session.connection.from_arrow(rows))
 
 
 def scan(session: Session, now: datetime | None = None) -> list[LandingFile]:
@@ -102,130 +53,42 @@ def scan(session: Session, now: datetime | None = None) -> list[LandingFile]:
 
     Only new and changed files are read. The order is that of the file names.
     """
-    settings = session.warehouse.settings
-    when = now or datetime.now(UTC)
     known = known_files(session)
-    mapping = mappings.load(settings.landing)
-    current = [_look(session, path, file, mapping, known, when) for file, path in walk(settings)]
-    current = _without_copies(current, known)
-    return _with_history(current, known)
+    current = [
+        _counted(session, found, how, known) if how is not None else found
+        for found, how in look(session.warehouse.settings, known, now)
+    ]
+    return _with_history(_without_copies(current, known), known)
 
 
-def walk(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """Data files below the landing folder, by relative name; hidden ones are not ours."""
-    if not settings.landing.is_dir():
-        raise LandingError("no such folder", file=str(settings.landing), remedy="create it")
-    for folder, inner, names in os.walk(settings.landing):
-        links = [n for n in inner if (Path(folder) / n).is_symlink()]
-        inner[:] = sorted(n for n in inner if not n.startswith((".", "_")) and n != "truth")
-        for name in sorted([*names, *links]):
-            path = Path(folder) / name
-            if not name.startswith((".", "_")) and (name.endswith(SUFFIXES) or name in links):
-                yield path.relative_to(settings.landing).as_posix(), path
+def news(session: Session, now: datetime | None = None) -> tuple[list[str], int]:
+    """Content that ``landing_files`` does not know yet, and how many files wait.
+
+    Hashes new files and parses none: what a sensor can afford every half minute.
+    """
+    known = known_files(session)
+    settled = {(f.file, f.version) for f in known if f.state in ("landed", "failed")}
+    seen = [found for found, _ in look(session.warehouse.settings, known, now)]
+    waiting = sum(f.state == "waiting" for f in seen)
+    new = {(f.file, f.version) for f in seen if f.state != "waiting"} - settled
+    return sorted(f"{file} {version}" for file, version in new), waiting
 
 
-def fingerprint(settings: Settings) -> str:
-    """Changes whenever a file came, left or was written to; reads no file but the mapping."""
-    status = [(f, *_size_and_time(p)) for f, p in walk(settings)]
-    rules = settings.landing / mappings.NAME
-    what = repr((status, rules.read_bytes() if rules.exists() else b""))
-    return hashlib.sha256(what.encode()).hexdigest()[:16]
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (-1, -1)
-    return status.st_size, status.st_mtime_ns
-
-
-def _look(
-    session: Session,
-    path: Path,
-    file: str,
-    mapping: LandingMapping,
-    known: list[LandingFile],
-    when: datetime,
+def _counted(
+    session: Session, found: LandingFile, how: TableMapping, known: list[LandingFile]
 ) -> LandingFile:
-    """One file as it is now: waiting, landed or failed."""
-    settings = session.warehouse.settings
-    found = LandingFile(file, "", "unread", "failed", when)
-    try:
-        if not path.resolve().is_relative_to(settings.landing.resolve()) or path.is_dir():
-            raise LandingError(
-                "symbolic link leads out of the landing folder",
-                file=file,
-                remedy="copy the file instead",
-            )
-        status = path.stat()
-        found = replace(found, size=status.st_size, modified_ns=status.st_mtime_ns)
-        how = mapping.of(file)
-        if how is None:
-            raise LandingError(
-                "no table of the contract has this name",
-                file=file,
-                remedy="rename it, or give its pattern in mapping.toml",
-            )
-        found = replace(found, table_name=how.table)
-        before = _unchanged(found, how, known, settings)
-        if before is not None:
-            return before
-        if when.timestamp() - status.st_mtime < settings.quiet_seconds:
-            return replace(found, state="waiting")
-        return _read(session, path, found, how, known)
-    except IncompleteError as error:
-        return replace(found, state="waiting", error=str(error))
-    except LandingError as error:
-        return replace(found, error=str(error))
-    except OSError as error:
-        return replace(found, error=f"{file}: cannot be read: {error.strerror}")
-
-
-def version_of(sha256: str, how: TableMapping, settings: Settings) -> str:
-    """Changes with the bytes and with the way they are read."""
-    what = "|".join((sha256, how.digest, str(settings.day_starts_hour), READER))
-    return hashlib.sha256(what.encode()).hexdigest()[:16]
-
-
-def _unchanged(
-    found: LandingFile, how: TableMapping, known: list[LandingFile], settings: Settings
-) -> LandingFile | None:
-    """The known row of a file with the same size and time, read the same way."""
+    """A file with its lines and days, or why it failed."""
     for row in known:
-        same = (row.file, row.size, row.modified_ns) == (found.file, found.size, found.modified_ns)
-        current = row.state in ("landed", "failed") and not _is_copy(row)
-        if same and current and row.version == version_of(row.sha256, how, settings):
-            return row
-    return None
-
-
-def _read(
-    session: Session, path: Path, found: LandingFile, how: TableMapping, known: list[LandingFile]
-) -> LandingFile:
-    settings = session.warehouse.settings
-    content = read_bytes(path, found.file)
-    version = version_of(content.sha256, how, settings)
-    found = replace(found, sha256=content.sha256, version=version)
-    for row in known:
-        if (row.file, row.version) == (found.file, version):
+        if (row.file, row.version) == (found.file, found.version):
             # Touched, or back to what it once was: the day it first arrived stays.
             found = replace(found, seen_at=row.seen_at)
-            if row.rows is not None:
-                state = "failed" if row.state == "failed" and not _is_copy(row) else "landed"
-                error = row.error if state == "failed" else None
-                return replace(
-                    row, state=state, error=error, size=found.size, modified_ns=found.modified_ns
-                )
     try:
-        return count_lines(session, path, found, how, content)
+        return count_lines(session, found, how)
     except LandingError as error:
-        return replace(found, error=str(error))
+        return replace(found, state="failed", rows=None, careful=None, error=str(error))
 
 
-def count_lines(
-    session: Session, path: Path, found: LandingFile, how: TableMapping, content: Bytes
-) -> LandingFile:
+def count_lines(session: Session, found: LandingFile, how: TableMapping) -> LandingFile:
     """Lines and days of a file; lines that are not plain CSV make it a careful one.
 
     Raises
@@ -233,40 +96,33 @@ def count_lines(
     LandingError
         When the file cannot be read or lacks a column.
     """
-    plain = kind_of(found.file) == "csv" and content.plain and how.encoding == "utf-8"
-    for careful in (False, True) if plain else (kind_of(found.file) == "csv",):
+    settings = session.warehouse.settings
+    path = settings.landing / found.file
+    is_csv = kind_of(found.file) == "csv"
+    plain = is_csv and not found.careful and how.encoding == "utf-8"
+    day = "NULL::DATE"
+    if how.table == POS:
+        day = dated("sold_at", arrival_day(found.seen_at, settings), settings)
+    for careful in (False, True) if plain else (is_csv,):
         opened = open_file(session, path, found.file, how, carefully=careful)
-        ours = select_ours(opened, found.file, how)
-        day = "NULL::DATE"
-        if how.table == POS:
-            settings = session.warehouse.settings
-            day = dated("sold_at", arrival_day(found.seen_at, settings), settings)
+        sold_at = ("sold_at",) if how.table == POS else ()
+        lines = select_some(opened, found.file, how, sold_at)
         try:
             rows, has_day, first, last = session.connection.sql(
-                f"SELECT count(*), count(day), min(day), max(day) FROM (SELECT {day} AS day"
-                f" FROM ({ours}))"
+                f"SELECT count(*), count(day), min(day), max(day)"
+                f" FROM (SELECT {day} AS day FROM ({lines}))"
             ).fetchall()[0]
         except duckdb.Error as error:
             if careful or not plain:
-                what = str(error).splitlines()[0]
-                raise LandingError(
-                    f"cannot be read: {what}", file=found.file, remedy="export it again"
-                ) from None
+                what = f"cannot be read: {str(error).splitlines()[0]}"
+                raise LandingError(what, file=found.file, remedy="export it again") from None
             continue
-        if careful or not plain or rows == max(0, content.lines - 1):
+        if careful or not plain or rows == max(0, (found.rows or 0) - 1):
             break
     undated = rows - has_day if how.table == POS else None
     return replace(
-        found, state="landed", rows=rows, undated=undated, first_day=first, last_day=last,
-        careful=careful,
-    )  # fmt: skip
-
-
-COPY = "same content as "
-
-
-def _is_copy(row: LandingFile) -> bool:
-    return row.state == "failed" and COPY in (row.error or "")
+        found, rows=rows, undated=undated, first_day=first, last_day=last, careful=careful
+    )
 
 
 def _without_copies(current: list[LandingFile], known: list[LandingFile]) -> list[LandingFile]:

@@ -13,6 +13,7 @@ from datetime import date
 
 import duckdb
 
+from retail_assets.errors import ContractError
 from retail_assets.ingest.intervals import create_given_hours
 from retail_assets.ingest.mapping import POS, columns_of, required_of
 from retail_assets.ingest.times import EARLIEST, business_day, instant, timestamp
@@ -32,6 +33,9 @@ Days = tuple[date, date]
 
 QUANTITY = "CASE WHEN kind = 'return' THEN -abs(q) ELSE q END"
 AMOUNT = f"coalesce(net, try_cast({QUANTITY} * price - coalesce(discount, 0) AS DECIMAL(18,4)))"
+
+FREE_TEXTS = {"promo_id", "customer_id", "register_id", "channel", "discount_amount"}
+"""Columns of pos_lines that are null where the raw ones are."""
 
 OPTIONAL_NUMBERS = {
     "line_number": "line",
@@ -62,17 +66,27 @@ def write_pos_lines(session: Session, days: Days) -> LinesReport:
     create_given_hours(session, days)
     _create_known(session)
     with (
-        session.staging("pos_lines", days) as lines,
+        session.staging("pos_lines", days, keyed=False) as lines,
         session.staging("pos_quarantine", days) as quarantine,
     ):
+        raw_rows = 0
         for some in blocks(session, POS, days, PASS_ROWS, PASS_ROWS):
             judge = Judge.of(session, some.days)
             valid = sum(
-                lines.add(judge.lines(session, block.days), block.day)
+                lines.add(
+                    judge.lines(session, block.days),
+                    block.day,
+                    session.absent(POS, block.days) & FREE_TEXTS,
+                )
                 for block in blocks(session, POS, some.days)
             )
             if valid < some.rows:
                 quarantine.add(judge.rejected())
+            raw_rows += some.rows
+        if lines.rows + quarantine.rows != raw_rows:
+            # Stands for the comparison of keys: no line is lost, none is there twice.
+            what = f"{lines.rows} valid and {quarantine.rows} rejected of {raw_rows} lines"
+            raise ContractError("pos_lines", [what])
         landed = lines.commit()
         rejected = quarantine.commit()
         reasons = _tally(session.connection, quarantine.staged, "reasons") if rejected else {}

@@ -12,11 +12,12 @@ from datetime import date
 from itertools import groupby
 
 from retail_assets import contract
+from retail_assets.errors import LandingError
 from retail_assets.ingest import mapping as mappings
 from retail_assets.ingest.columns import select_ours
 from retail_assets.ingest.files import open_file
 from retail_assets.ingest.landing import LandingFile, present
-from retail_assets.ingest.mapping import POS, LandingMapping
+from retail_assets.ingest.mapping import POS, LandingMapping, columns_of, required_of
 from retail_assets.ingest.times import arrival_day, dated
 from retail_assets.staging import quoted
 from retail_assets.warehouse import Session
@@ -26,6 +27,8 @@ BATCH_FILES = 64
 """One COPY covers this much: small files share Parquet files, memory stays bounded."""
 
 Days = tuple[date, date]
+
+OPTIONAL = {c.name for c in columns_of(POS)} - set(required_of(POS)) | {"payload"}
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,43 @@ def write_raw_pos(session: Session, days: Days) -> RawReport:
     settings = session.warehouse.settings
     files = [f for f in here.values() if any(_overlap(s, days) for s in f.days(settings))]
     mapping = mappings.load(settings.landing)
-    with session.staging("raw_pos", days) as staging:
+    # Line numbers count up within a file, and a file is read once.
+    with session.staging("raw_pos", days, keyed=False) as staging:
         kept = staging.add(_kept(session, here, days))
         for day, batch in _batches(files):
-            texts = (f"({lines_of(session, f, mapping, days)})" for f in batch)
-            staging.add(" UNION ALL BY NAME ".join(texts), day)
+            texts = [f"({lines_of(session, f, mapping, days)})" for f in batch]
+            absent = {c for c in OPTIONAL if all(_is_null(c, text) for text in texts)}
+            staging.add(" UNION ALL BY NAME ".join(texts), day, absent)
+        _check_counts(session, files, days, staging.staged)
         rows = staging.commit()
     return RawReport(rows, tuple(f.file for f in files), kept)
+
+
+def _check_counts(session: Session, files: list[LandingFile], days: Days, staged: str) -> None:
+    """A file whose days are all written must have as many lines as were counted.
+
+    Raises
+    ------
+    LandingError
+        When a file changed while it was read; the next scan sees it anew.
+    """
+    counted = f"SELECT source_file, source_version, count(*) FROM {staged} GROUP BY ALL"
+    found = {(f, v): n for f, v, n in session.connection.sql(counted).fetchall()}
+    for f in files:
+        if all(_within(span, days) for span in f.days(session.warehouse.settings)):
+            got = found.get((f.file, f.version), 0)
+            if got != f.rows:
+                what = f"{got} lines were read where {f.rows} were counted"
+                raise LandingError(what, file=f.file, remedy="run again when it no longer changes")
+
+
+def _within(span: Days, days: Days) -> bool:
+    return days[0] <= span[0] and span[1] <= days[1]
+
+
+def _is_null(column: str, text: str) -> bool:
+    """Does a file's SELECT say that it has no such column?"""
+    return f'NULL::VARCHAR AS "{column}"' in text
 
 
 def _overlap(span: Days, days: Days) -> bool:
@@ -99,12 +132,8 @@ def lines_of(
         f" {', '.join(columns)}, {day} AS business_date"
         f" FROM ({select_ours(opened, file.file, how)})"
     )
-    inside = days is None or all(
-        days[0] <= first and last <= days[1] for first, last in file.days(settings)
-    )
-    if inside:
+    if days is None or all(_within(span, days) for span in file.days(settings)):
         return rows
-    assert days is not None
     return (
         f"SELECT * FROM ({rows}) WHERE business_date BETWEEN DATE '{days[0]}' AND DATE '{days[1]}'"
     )

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 
 from retail_assets import contract
 from retail_assets.ingest import mapping as mappings
-from retail_assets.ingest.columns import select_ours
+from retail_assets.ingest.columns import select_ours, select_some
 from retail_assets.ingest.files import open_file
 from retail_assets.ingest.landing import LandingFile, present
 from retail_assets.ingest.mapping import POS, LandingMapping, columns_of
-from retail_assets.ingest.raw import lines_of
 from retail_assets.staging import quoted
 from retail_assets.warehouse import Session
 
@@ -231,15 +230,23 @@ def _noun(column: contract.Column) -> str:
 def _derive(session: Session, name: str, mapping: LandingMapping) -> None:
     """``winners`` from the receipts: what was derived before, and what is new."""
     key, label = ("product_id", "product_name") if name == "products" else ("store_id", "store_id")
-    seen = [
-        f"SELECT {key} AS id, {label} AS label FROM ({lines_of(session, row, mapping)})"
-        f" WHERE problem IS NULL AND trim({key}) <> ''"
-        for row in present(session, POS).values()
-    ]
+    seen = []
+    for row in present(session, POS).values():
+        how = mapping.of(row.file)
+        assert how is not None, f"{row.file} landed"
+        path = session.warehouse.settings.landing / row.file
+        opened = open_file(session, path, row.file, how, carefully=bool(row.careful))
+        some = select_some(opened, row.file, how, (key, label))
+        seen.append(
+            f"SELECT {key} AS id, {label} AS label FROM ({some})"
+            f" WHERE problem IS NULL AND trim({key}) <> ''"
+        )
     session.execute("CREATE OR REPLACE TEMP TABLE sold (id VARCHAR, label VARCHAR, n BIGINT)")
     for start in range(0, len(seen), 64):
-        some = " UNION ALL ".join(seen[start : start + 64])
-        session.execute(f"INSERT INTO sold SELECT id, label, count(*) FROM ({some}) GROUP BY ALL")
+        batch = " UNION ALL ".join(seen[start : start + 64])
+        session.connection.execute(
+            f"INSERT INTO sold SELECT id, label, count(*) FROM ({batch}) GROUP BY ALL"
+        )
     zone = quoted(session.warehouse.settings.timezone)
     if name == "products":
         ours = f"label AS name, '{DERIVED_CATEGORY}' AS category, '{DERIVED_CATEGORY}' AS \"group\""

@@ -99,6 +99,17 @@ class StorePanel:
     def n_intervals(self) -> int:
         return len(self.season)
 
+    def unlisted(self, product: int) -> NDArray[np.bool_] | None:
+        """(T,) intervals in which a product is not in the range; None when there are none."""
+        if self.listed is None:
+            return None
+        first, stop = self.listed[product]
+        if first <= 0 and stop >= self.n_intervals:
+            return None
+        outside = np.ones(self.n_intervals, dtype=bool)
+        outside[first:stop] = False
+        return outside
+
     def sales(self, product: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Intervals with a sale of one product, and the transactions in each."""
         own = slice(self.indptr[product], self.indptr[product + 1])

@@ -39,7 +39,7 @@ def test_every_contract_table_has_one_asset_with_its_schema(definitions):
     for name in own:
         node = graph.get(dg.AssetKey(name))
         assert node.group_name == contract.table(name).group
-        assert [c.name for c in node.metadata["dagster/column_schema"].value.columns] == list(
+        assert [c.name for c in node.metadata["dagster/column_schema"].columns] == list(
             contract.table(name).column_names
         )
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +25,8 @@ from retail_assets.models.panel import Panel, Rates, Spans, StorePanel
 from retail_assets.models.stockouts import hidden_markov as hmm
 from retail_assets.models.stockouts.profile import DemandLevel, estimate_level, flat_level
 from retail_assets.models.stockouts.rhythm import (
+    MIN_CYCLES,
+    WEEK,
     Rhythm,
     calendar_phases,
     find_periods,
@@ -36,8 +39,9 @@ from retail_assets.models.stockouts.status import (
     StatusSpans,
     StoreStatus,
     lay_out,
+    on_sale,
 )
-from retail_assets.models.stockouts.zero_runs import corrected_test
+from retail_assets.models.stockouts.zero_runs import ZeroRuns, corrected_test
 from retail_assets.models.substitution.em import fit_em
 from retail_assets.models.substitution.patterns import MAX_PRODUCTS, availability_statistics
 from retail_assets.models.substitution.sparse import target_statistics
@@ -140,6 +144,10 @@ class _Work:
         lengths = [1.0 / max(p.restock_hazard) for p in self.params if len(p.restock_hazard) == 1]
         return float(np.median(lengths)) if lengths else self.store.n_intervals / 20.0
 
+    def zero_runs(self, product: int) -> ZeroRuns:
+        weight = on_sale(self.store, product, self.level.weight)
+        return corrected_test(*self.store.sales(product), weight)
+
     def series(self, rate: Floats, alpha: Floats, product: int) -> hmm.Series:
         return lay_out(
             self.store, self.level.weight, self.soft, rate, alpha, self.rhythms[product], product
@@ -185,6 +193,7 @@ def _start_product(
     cycle holds 20 sales).
     """
     interval, transactions = store.sales(product)
+    weight = on_sale(store, product, weight)
     test = corrected_test(interval, transactions, weight)
     start, stop = test.out
     rate = max(test.arrival_rate, 1e-12)
@@ -203,7 +212,7 @@ def _start_product(
         (1.0 / SHORT_SALES, 1.1 * rate / SHORT_MISSED, 0.0),
     ):
         q, r = min(q, 0.5), min(r, 0.5)
-        hazard = (r,) if phase is None else (0.0,) * (n_phases - 1) + (0.9,)
+        hazard = (r,) if n_phases == 1 else (0.0,) * (n_phases - 1) + (0.9,)
         params = hmm.HmmParams(rate, (q,) * n_phases, 0.0, hazard, spread)
         prior = hmm.Prior(q, max(hazard))
         if total < MIN_TRANSACTIONS:
@@ -242,7 +251,8 @@ def _sweep(work: _Work, rate: Floats, alpha: Floats) -> None:
     for j, (series, fit) in _together(work, step):
         work.params[j], work.soft[j] = fit.params, SoftSpans.of(fit.smoothed.p_out)
         sales += series.counts
-        expected += (1.0 - fit.smoothed.p_out) * (fit.params.arrival_rate + series.inflow)
+        wanted = np.where(series.weight > 0, fit.params.arrival_rate + series.inflow, 0.0)
+        expected += (1.0 - fit.smoothed.p_out) * wanted
     work.level = estimate_level(work.store, sales, expected)
 
 
@@ -261,12 +271,14 @@ def _look_for_rhythms(work: _Work, rate: Floats, alpha: Floats) -> None:
 
     One van serves many products: a slow seller rarely shows its period by itself.
     """
+    enough = work.store.day[-1] + 1 >= 7 * MIN_CYCLES and len(np.unique(work.store.season)) > 24
+    week = [WEEK] if enough else []
 
     def learn(j: int, periods: list[float] | None = None) -> _Found | None:
         series = work.series(rate, alpha, j)
         plain = hmm.HmmFit(work.params[j], hmm.smooth(series, work.params[j]), True)
-        tried = find_periods(plain.smoothed) if periods is None else periods
-        best = learn_rhythm(series, plain, work.priors[j], tried)
+        tried = week + find_periods(plain.smoothed) if periods is None else periods
+        best = learn_rhythm(series, plain, work.priors[j], tried, work.store.season)
         if best is None:
             return None
         soft = SoftSpans.of(best.fit.smoothed.p_out)
@@ -281,15 +293,13 @@ def _look_for_rhythms(work: _Work, rate: Floats, alpha: Floats) -> None:
         if not common or (own is not None and own.rhythm.period == common[0]):
             return own
         other = learn(j, common)
-        return max((f for f in (own, other) if f is not None), key=_score_of, default=None)
+        return max(
+            (f for f in (own, other) if f is not None), key=attrgetter("score"), default=None
+        )
 
     for j, best in _together(work, offer):
         if best is not None:
             work.rhythms[j], work.params[j], work.soft[j] = best.rhythm, best.params, best.soft
-
-
-def _score_of(found: _Found) -> float:
-    return found.score
 
 
 def _rates(panel: Panel, works: list[_Work], before: Rates) -> Rates:
@@ -331,7 +341,7 @@ def _finish(work: _Work, rate: Floats, alpha: Floats) -> StoreStatus:
 
 
 def _product_status(work: _Work, rate: Floats, alpha: Floats, product: int) -> ProductStatus:
-    test = corrected_test(*work.store.sales(product), work.level.weight)
+    test = work.zero_runs(product)
     series = work.series(rate, alpha, product)
     fit = hmm.fit(series, work.params[product], work.priors[product], max_iterations=FINAL_STEPS)
     smoothed = fit.smoothed
@@ -358,7 +368,7 @@ def _product_status(work: _Work, rate: Floats, alpha: Floats, product: int) -> P
 
 def _by_rule(work: _Work, product: int) -> ProductStatus:
     """Too few sales for a model: the flagged runs, and for the rest an honest 'unknown'."""
-    test = corrected_test(*work.store.sales(product), work.level.weight)
+    test = work.zero_runs(product)
     p_out = np.full(work.store.n_intervals, UNKNOWN)
     for start, stop in zip(*test.out, strict=True):
         p_out[start:stop] = 1.0 - test.threshold

@@ -118,9 +118,34 @@ def backward(
 
 # Places in the array of sufficient statistics that ``expect`` returns.
 (LOG_LIK, RAN_OUT, DROPPED, ZERO_IN, OWN_SALES, EXPOSURE, PAIRS, SQUARES) = range(8)
-(OUT_TIME, MISSED, LOST_OWN, N_STATS) = range(8, 12)
+(OUT_TIME, LOST_OWN, N_STATS) = range(8, 11)
 # Rows of the statistics per phase.
 (RESTOCKS, WAITS, RUN_OUTS, TRANSACTIONS) = range(4)
+
+
+@numba.njit(cache=True, nogil=True)
+def _tally_sale(
+    stats: Floats,
+    count: int,
+    weight: float,
+    mean: float,
+    ran: float,
+    rate: float,
+    dispersion: float,
+) -> float:
+    """Add one interval with sales to the sums; returns its exposure in stock.
+
+    ``ran`` is P(ran out within the interval): then only part of it was exposed, and
+    its count says nothing about the dispersion.
+    """
+    stats[RAN_OUT] += ran
+    stats[LOG_LIK] += log_pmf(count, mean, dispersion)
+    stats[OWN_SALES] += count * (rate * weight / mean if mean > 0.0 else 1.0)
+    stats[PAIRS] += (1.0 - ran) * ((count - mean) * (count - mean) - count)
+    stats[SQUARES] += (1.0 - ran) * mean * mean
+    if ran < 1e-6:
+        return weight
+    return weight * (1.0 - ran * (1.0 - in_stock_share(count, mean, dispersion)))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -146,7 +171,7 @@ def expect(
     rate, otherwise, dispersion = params[0], params[1], params[2]
     later = backward(counts, zero, mean, hazard, after_sale, dispersion, otherwise)
     stats = np.zeros(N_STATS)
-    dropped = zero_in = zero_square = exposed = out_time = missed = lost = 0.0
+    dropped = zero_in = zero_square = exposed = out_time = lost = 0.0
     p_back[0] = 0.0
     a_in, a_out = 1.0 - params[3], params[3]
     for t in range(n):
@@ -166,43 +191,33 @@ def expect(
             zero_square += (1.0 - out) * mean[t] * mean[t]
             exposed += (1.0 - out) * weight[t]
             out_time += out
-            missed += out * mean[t]
             lost += out * weight[t]
         else:
             stay, go, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
             stay, go, gone, out = a_in * stay, a_in * go, 0.0, 0.0
             inverse = 1.0 / (stay * b_in + go * b_run_out)
             ran = go * b_run_out * inverse
-            share = 1.0
-            if ran > 1e-6:
-                share = 1.0 - ran * (1.0 - in_stock_share(counts[t], mean[t], dispersion))
-            exposed += weight[t] * share
             by_phase[RUN_OUTS, phase[t]] += ran
             by_phase[TRANSACTIONS, phase[t]] += counts[t]
-            stats[RAN_OUT] += ran
-            stats[LOG_LIK] += log_pmf(counts[t], mean[t], dispersion)
-            own = rate * weight[t] / mean[t] if mean[t] > 0.0 else 1.0
-            stats[OWN_SALES] += counts[t] * own
-            excess = (counts[t] - mean[t]) * (counts[t] - mean[t]) - counts[t]
-            stats[PAIRS] += (1.0 - ran) * excess
-            stats[SQUARES] += (1.0 - ran) * mean[t] * mean[t]
+            exposed += _tally_sale(stats, counts[t], weight[t], mean[t], ran, rate, dispersion)
         p_out[t] = out
         if t + 1 < n:
             p_back[t + 1] = (go + gone) * h * b_in * inverse
             by_phase[RESTOCKS, phase[t + 1]] += p_back[t + 1]
             by_phase[WAITS, phase[t + 1]] += (go + gone) * b_run_out * inverse
-        a_in = stay + (go + gone) * h
         a_out = (go + gone) * (1.0 - h)
+        # On a strict schedule a sale may contradict all of a long silence: keep it possible.
+        a_in = max(stay + (go + gone) * h, 1e-200 * a_out)
         scale = a_in + a_out
         # Rescale at sales and before underflow only: a logarithm per interval is dear.
-        if counts[t] > 0 or scale < 1e-200:
+        if counts[t] > 0 or scale < 1e-50:
             stats[LOG_LIK] += math.log(scale)
             a_in, a_out = a_in / scale, a_out / scale
     stats[LOG_LIK] += math.log(a_in + a_out)
     stats[DROPPED], stats[ZERO_IN], stats[EXPOSURE] = dropped, zero_in, exposed
     stats[PAIRS] += zero_square
     stats[SQUARES] += zero_square
-    stats[OUT_TIME], stats[MISSED], stats[LOST_OWN] = out_time, missed, rate * lost
+    stats[OUT_TIME], stats[LOST_OWN] = out_time, rate * lost
     return stats
 
 

@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 SIGNIFICANT = 3.0
 _LOWEST, _HIGHEST = 0.02, 50.0
 _ROUNDS = 3
+HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,46 @@ def estimate_level(store: StorePanel, sales: Floats, expected: Floats) -> Demand
     week_half = (store.day // 7) % 2
     day_half = np.arange(store.n_intervals) % 2
     for _ in range(_ROUNDS):
-        profile = shrunk_levels(
-            store.season, week_half, sales, expected * day_level[store.day], len(profile)
-        )
+        profile = _profile(store.season, week_half, sales, expected * day_level[store.day])
         seasonal = expected * profile[store.season]
+        day_level = np.ones(len(day_level))
         if store.footfall is not None:
             signal = _footfall_level(store, profile)
             elasticity = _elasticity(store.day, sales, seasonal, signal)
             day_level = signal**elasticity
-        else:
-            day_level = shrunk_levels(store.day, day_half, sales, seasonal, len(day_level))
+        # Footfall flattens on busy days (other shelves empty too): what it leaves of a
+        # shock shows in own sales. Without this step alpha came out at .06 instead of 0.
+        left = seasonal * day_level[store.day]
+        day_level = day_level * shrunk_levels(store.day, day_half, sales, left, len(day_level))
         if np.ptp(day_level) == 0.0:
             break
     weight = profile[store.season] * day_level[store.day]
     return DemandLevel(weight / weight.mean(), profile, day_level, elasticity)
+
+
+def _profile(
+    season: NDArray[np.int16], half: NDArray[np.signedinteger], sales: Floats, expected: Floats
+) -> Floats:
+    """Hour of day x day of week x what is left of each hour of the week, each shrunk.
+
+    The product comes first because 168 free cells are noisy: on 20 weeks they miss a
+    profile that is one by 3.2 %, its two factors by 1.4 %.
+    """
+    cells = np.arange(int(season.max()) + 1)
+    parts = (cells % HOURS, cells // HOURS)
+    levels = [np.ones(int(part.max()) + 1) for part in parts]
+
+    def shrunk(part: NDArray[np.int64], others: Floats) -> Floats:
+        size = int(part.max()) + 1
+        return shrunk_levels(part[season], half, sales, expected * others[season], size)
+
+    # Alternately: evenings are sold out on busy days, so the factors are not orthogonal.
+    for _ in range(_ROUNDS):
+        for own, other in ((0, 1), (1, 0)):
+            levels[own] = shrunk(parts[own], levels[other][parts[other]])
+    product: Floats = levels[0][parts[0]] * levels[1][parts[1]]
+    product *= shrunk(cells, product)
+    return product
 
 
 def shrunk_levels(
@@ -123,7 +150,7 @@ def shrunk_levels(
     seen = e.sum(axis=1)
     ratio = np.divide(y.sum(axis=1), seen, out=np.ones(n_groups), where=seen > 0)
     credibility = tau2 * seen / (tau2 * seen + psi)
-    return np.clip(1.0 + credibility * (ratio - 1.0), _LOWEST, _HIGHEST)
+    return np.asarray(np.clip(1.0 + credibility * (ratio - 1.0), _LOWEST, _HIGHEST))
 
 
 def _footfall_level(store: StorePanel, profile: Floats) -> Floats:
@@ -137,7 +164,7 @@ def _footfall_level(store: StorePanel, profile: Floats) -> Floats:
     tau2 = max(0.0, float(excess / max(np.sum(usual**2), 1e-12)))
     level = np.ones(len(footfall))
     level[seen] += tau2 * (footfall - usual)[seen] / (tau2 * usual[seen] + 1.0)
-    return np.clip(level, _LOWEST, _HIGHEST)
+    return np.asarray(np.clip(level, _LOWEST, _HIGHEST))
 
 
 def _elasticity(day: NDArray[np.int32], sales: Floats, expected: Floats, signal: Floats) -> float:

@@ -36,6 +36,9 @@ Phases = NDArray[np.int16]
 MIN_CYCLES = 8
 SHORTEST = 6
 N_PHASES = 12
+# Period of a rhythm that follows the clock's week instead of counting intervals.
+WEEK = 0.0
+HOURS_OF_WEEK = 168
 _STEPS = 4
 
 
@@ -46,7 +49,8 @@ class Rhythm:
     Parameters
     ----------
     period : float
-        In trading intervals.
+        In trading intervals; `WEEK` (0) for the week by the clock, which a holiday or
+        a change of opening hours does not shift.
     edges : (B - 1,) float64 ascending in (0, 1)
     offset : int
         Interval at which a cycle begins.
@@ -63,13 +67,18 @@ class Rhythm:
     def n_phases(self) -> int:
         return len(self.edges) + 1
 
-    def phase(self, n_intervals: int) -> Phases:
-        """(T,) phase of each interval."""
-        return _phases(n_intervals, self.period, self.edges, float(self.offset))
+    def phase(self, season: NDArray[np.int16]) -> Phases:
+        """(T,) phase of each interval, of which ``season`` is the hour of the week."""
+        if self.period == WEEK:
+            of_hour = np.searchsorted(self.edges, _HOUR_MIDDLES, side="right")
+            return of_hour.astype(np.int16)[season % HOURS_OF_WEEK]
+        return _phases(len(season), self.period, self.edges, float(self.offset))
 
     @staticmethod
-    def even(period: float, n_phases: int = N_PHASES) -> Rhythm:
-        """Phases of equal length; at least one interval each."""
+    def even(period: float, season: NDArray[np.int16], n_phases: int = N_PHASES) -> Rhythm:
+        """Phases with as many intervals each, at least one a cycle."""
+        if period == WEEK:
+            return Rhythm(WEEK, _cut(_hours(season), n_phases))
         n = int(min(n_phases, np.floor(period)))
         return Rhythm(period, np.arange(1, n) / n)
 
@@ -79,14 +88,31 @@ class Rhythm:
         n = int(min(N_PHASES, np.floor(period)))
         return Rhythm(period, np.arange(n) / n + 1.0 / period, offset, strict=True)
 
-    def refined(self, p_back: Floats, n_phases: int = N_PHASES) -> Rhythm:
+    def refined(self, p_back: Floats, season: NDArray[np.int16]) -> Rhythm:
         """Half the phases by equal restock mass (narrow), half by equal time (wide)."""
-        size = int(np.ceil(self.period))
-        slot = np.mod(np.arange(len(p_back)), self.period) / self.period * size
-        mass = np.bincount(slot.astype(np.int64), p_back, size)
-        mass = 0.5 * mass / mass.sum() + 0.5 / size
-        cut = np.searchsorted(np.cumsum(mass), np.arange(1, n_phases) / n_phases)
-        return Rhythm(self.period, np.unique(np.clip(cut, 1, size - 1)) / size)
+        if self.period == WEEK:
+            time, mass = _hours(season), _hours(season, p_back)
+        else:
+            size = int(np.ceil(self.period))
+            slot = np.mod(np.arange(len(p_back)), self.period) / self.period * size
+            time = np.ones(size)
+            mass = np.bincount(slot.astype(np.int64), p_back, size).astype(np.float64)
+        return Rhythm(self.period, _cut(time / time.sum() + mass / mass.sum(), N_PHASES))
+
+
+_HOUR_MIDDLES = (np.arange(HOURS_OF_WEEK) + 0.5) / HOURS_OF_WEEK
+
+
+def _hours(season: NDArray[np.int16], values: Floats | None = None) -> Floats:
+    """(168,) intervals, or the sum of values, per hour of the week."""
+    return np.bincount(season % HOURS_OF_WEEK, values, HOURS_OF_WEEK).astype(np.float64)
+
+
+def _cut(mass: Floats, n_phases: int) -> Floats:
+    """Edges between slots (shares of the cycle) that leave about equal mass in each phase."""
+    at = np.arange(1, n_phases) / n_phases * mass.sum()
+    slot = np.searchsorted(np.cumsum(mass), at * (1 - 1e-12)) + 1
+    return np.unique(np.clip(slot, 1, len(mass) - 1)) / len(mass)
 
 
 def calendar_phases(deliveries: NDArray[np.int32], n_intervals: int) -> Phases:
@@ -117,7 +143,11 @@ class Learned:
 
 
 def learn_rhythm(
-    series: Series, plain: HmmFit, prior: Prior, periods: list[float]
+    series: Series,
+    plain: HmmFit,
+    prior: Prior,
+    periods: list[float],
+    season: NDArray[np.int16],
 ) -> Learned | None:
     """The rhythm of one of ``periods`` that pays best for its parameters; None if none does.
 
@@ -126,32 +156,38 @@ def learn_rhythm(
     """
     found: list[Learned] = []
     for period in sorted(periods, reverse=True):
-        found.append(_learn_at(series, plain, prior, period))
         # A strict schedule leaves nothing to explain for its divisors.
-        if found[-1].rhythm.strict:
-            break
+        if period == WEEK or not any(own.rhythm.strict for own in found):
+            found.append(_learn_at(series, plain, prior, period, season))
     paying = [own for own in found if own.score > _score(plain, 2)]
     return max(paying, key=lambda own: own.score) if paying else None
 
 
-def _learn_at(series: Series, plain: HmmFit, prior: Prior, period: float) -> Learned:
+def _learn_at(
+    series: Series, plain: HmmFit, prior: Prior, period: float, season: NDArray[np.int16]
+) -> Learned:
     def fitted(rhythm: Rhythm, start: HmmParams) -> Learned:
-        phased = replace(series, phase=rhythm.phase(series.n_intervals))
+        phased = replace(series, phase=rhythm.phase(season))
         own = fit(phased, start, prior, max_iterations=_STEPS)
         n_parameters = rhythm.n_phases + (1 if rhythm.strict else rhythm.n_phases)
         return Learned(rhythm, own, _score(own, n_parameters))
 
-    even = Rhythm.even(period)
-    best = fitted(even, spread(plain.params, plain.smoothed, even.n_phases))
-    strict = fitted(*_on_schedule(series, best.fit, period))
-    if strict.score > best.score:
-        return strict
-    refined = even.refined(best.fit.smoothed.p_back)
-    second = fitted(refined, spread(best.fit.params, best.fit.smoothed, refined.n_phases))
-    if second.score <= best.score:
-        return best
-    strict = fitted(*_on_schedule(series, second.fit, period))
-    return max(second, strict, key=lambda own: own.score)
+    def strict(like: Learned) -> Learned:
+        return fitted(*_on_schedule(series, like.fit, period, season))
+
+    even = Rhythm.even(period, season)
+    first = fitted(even, spread(plain.params, plain.smoothed, even.n_phases))
+    if period != WEEK:
+        schedule = strict(first)
+        if schedule.score > first.score:
+            return schedule
+    refined = even.refined(first.fit.smoothed.p_back, season)
+    second = fitted(refined, spread(first.fit.params, first.fit.smoothed, refined.n_phases))
+    if second.score <= first.score:
+        return first
+    if period == WEEK:
+        return second
+    return max(second, strict(second), key=lambda own: own.score)
 
 
 def _score(own: HmmFit, n_parameters: int) -> float:
@@ -164,7 +200,9 @@ def _score(own: HmmFit, n_parameters: int) -> float:
     return own.smoothed.log_lik - 0.5 * n_parameters * float(np.log(restocks))
 
 
-def _on_schedule(series: Series, current: HmmFit, period: float) -> tuple[Rhythm, HmmParams]:
+def _on_schedule(
+    series: Series, current: HmmFit, period: float, season: NDArray[np.int16]
+) -> tuple[Rhythm, HmmParams]:
     """The likeliest interval of the cycle for all restocks, by a search from coarse to fine.
 
     The likelihood climbs towards the true interval from the left (a restock assumed too
@@ -182,7 +220,7 @@ def _on_schedule(series: Series, current: HmmFit, period: float) -> tuple[Rhythm
     def log_lik(offset: int) -> float:
         if offset not in tried:
             rhythm = Rhythm.schedule(period, (turn + offset) % size)
-            phased = replace(series, phase=rhythm.phase(series.n_intervals))
+            phased = replace(series, phase=rhythm.phase(season))
             params = _strict_params(current, rhythm)
             tried[offset] = smooth(phased, params).log_lik
         return tried[offset]
@@ -240,15 +278,17 @@ def find_periods(smoothed: Smoothed) -> list[float]:
         if multiple * line * MIN_CYCLES > n and multiple > 1:
             break
         period = _settle(p_back, multiple * line) if multiple > 1 else line
-        coarse[period] = _phase_gain(smoothed, Rhythm.even(period))
+        coarse[period] = _phase_gain(smoothed, period, N_PHASES)
         n_phases = N_PHASES * multiple
-        fine[period] = _phase_gain(smoothed, Rhythm.even(period, n_phases)) - n_phases
+        fine[period] = _phase_gain(smoothed, period, n_phases) - n_phases
     return sorted({max(coarse, key=coarse.__getitem__), max(fine, key=fine.__getitem__)})
 
 
-def _phase_gain(smoothed: Smoothed, rhythm: Rhythm) -> float:
+def _phase_gain(smoothed: Smoothed, period: float, n_phases: int) -> float:
     """Log-likelihood that a hazard per phase would add to one for all."""
-    phase = rhythm.phase(len(smoothed.p_out))
+    season = np.zeros(len(smoothed.p_out), np.int16)
+    rhythm = Rhythm.even(period, season, n_phases)
+    phase = rhythm.phase(season)
     back = np.bincount(phase, smoothed.p_back, rhythm.n_phases)
     waits = np.bincount(phase, smoothed.p_out, rhythm.n_phases) + back
     mean = back.sum() / waits.sum()

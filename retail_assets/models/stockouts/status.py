@@ -225,5 +225,14 @@ def lay_out(
     if store.deliveries is not None:
         phase = calendar_phases(store.deliveries[product], store.n_intervals)
     elif rhythm is not None:
-        phase = rhythm.phase(store.n_intervals)
-    return Series.of(*store.sales(product), weight, inflow, phase)
+        phase = rhythm.phase(store.season)
+    return Series.of(*store.sales(product), on_sale(store, product, weight), inflow, phase)
+
+
+def on_sale(store: StorePanel, product: int, weight: Floats) -> Floats:
+    """(T,) demand level as one product meets it: 0 while it is not in the range.
+
+    With weight 0 an interval without a sale says nothing about the shelf.
+    """
+    outside = store.unlisted(product)
+    return weight if outside is None else np.where(outside, 0.0, weight)

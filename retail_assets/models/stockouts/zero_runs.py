@@ -49,7 +49,7 @@ class ZeroRuns:
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
-        return self.neglog10_p > -np.log10(self.threshold)
+        return np.asarray(self.neglog10_p > -np.log10(self.threshold))
 
     @property
     def out(self) -> tuple[Ints, Ints]:
@@ -109,9 +109,9 @@ def corrected_test(
     flagged = np.zeros(len(start), bool)
     for _ in range(_MAX_PASSES):
         seen = level[-1] - (level[stop] - level[start])[flagged].sum()
-        rate = total / seen if total else 0.0
+        rate = total / seen if total and seen > 0 else 0.0
         dispersion = 0.0
-        if dispersed and total:
+        if dispersed and rate:
             seen2 = rate**2 * (square[-1] - (square[stop] - square[start])[flagged].sum())
             pairs = np.sum(transactions * (transactions - 1.0 - 2.0 * rate * own))
             dispersion = max(0.0, float(pairs / seen2 + 1.0))

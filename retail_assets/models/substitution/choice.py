@@ -28,7 +28,7 @@ class ModelChoice:
     Parameters
     ----------
     choice_model : {"one_step", "markov_chain"}
-        The better one; one_step, the simpler, when there is nothing to compare.
+        The better one; one_step, the simpler, where it is within one standard error.
     resolved : bool
         Whether the difference exceeds two standard errors.
     holdout_one_step, holdout_markov_chain : float
@@ -95,12 +95,19 @@ def choose_model(
         for k in range(2):
             totals[k] += (weight * np.where(seen, test.counts * logs[k] - means[k], 0.0)).sum()
         variance += (weight * test.counts * (logs[1] - logs[0]) ** 2).sum()
-    error = float(np.sqrt(variance))
-    difference = float(totals[1] - totals[0])
+    return decide(float(totals[0]), float(totals[1]), float(np.sqrt(variance)))
+
+
+def decide(one_step: float, markov_chain: float, standard_error: float) -> ModelChoice:
+    """Two hold-out log-likelihoods and the standard error of their difference, judged.
+
+    Within one standard error the simpler model is put first (Breiman et al. 1984).
+    """
+    difference = markov_chain - one_step
     return ModelChoice(
-        choice_model="markov_chain" if difference > 0.0 else "one_step",
-        resolved=bool(abs(difference) > 2.0 * error > 0.0),
-        holdout_one_step=float(totals[0]),
-        holdout_markov_chain=float(totals[1]),
-        standard_error=error,
+        choice_model="markov_chain" if difference > standard_error else "one_step",
+        resolved=bool(abs(difference) > 2.0 * standard_error > 0.0),
+        holdout_one_step=one_step,
+        holdout_markov_chain=markov_chain,
+        standard_error=standard_error,
     )

@@ -9,6 +9,7 @@ Everything is float64: a log posterior of 1e6 nats has no digits left in float32
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -23,9 +24,16 @@ from retail_assets.models.substitution.priors import Priors
 
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 
+MAX_STEPS = 300
+"""Longest walk of the Markov chain; 1e-10 of the customers are left after 65 at row sums of .7."""
+
 NEGLIGIBLE = 0.02
 """Share of exposure in rows with a product out part of the time below which they are
 left out: unbiased, and a Markov chain then solves 19 patterns instead of 54."""
+
+
+MANY_PATTERNS = 128
+"""Beyond this many the rarest are left out, up to the same share."""
 
 
 class Block(NamedTuple):
@@ -62,6 +70,11 @@ def block(
     weight = np.where(stats.observed, 1.0 if precision is None else precision, 0.0)
     keys = np.column_stack([stats.store, stats.out])
     patterns, group = np.unique(keys, axis=0, return_inverse=True)
+    common = _common(patterns[:, 1:], np.bincount(group, stats.exposure).astype(np.float64))
+    if not common.all():
+        kept = common[group]
+        stats, weight, group = stats.rows(kept), weight[kept], (np.cumsum(common) - 1)[group[kept]]
+        patterns = patterns[common]
     shape = (max(padded_size(len(patterns)), n_rows), n)
     exposure, counts, out = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     np.add.at(exposure, group, weight * stats.exposure[:, None] * (1.0 - stats.out))
@@ -86,6 +99,22 @@ def _without_negligible(stats: PatternStatistics) -> PatternStatistics:
     part: NDArray[np.bool_] = np.any((stats.out > 0.0) & (stats.out < 1.0), axis=1)
     share = stats.exposure[part].sum() / max(stats.exposure.sum(), 1e-300)
     return stats.rows(~part) if share < NEGLIGIBLE else stats
+
+
+def _common(out: NDArray[np.float64], exposure: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Patterns worth their time: of more than 128, the rarest hold next to no exposure.
+
+    Given its pattern a row's likelihood stands alone, so leaving whole patterns out is
+    unbiased; of 664 in four chocolate shops 257 hold 98 % of the time anything is out.
+    """
+    if len(out) <= MANY_PATTERNS:
+        return np.ones(len(out), dtype=bool)
+    missing = np.where((out > 0.0).any(axis=1), exposure, 0.0)
+    rarest = np.argsort(missing)
+    spared = np.cumsum(missing[rarest]) > NEGLIGIBLE * missing.sum()
+    common: NDArray[np.bool_] = missing == 0.0
+    common[rarest[spared]] = True
+    return common
 
 
 def padded_size(n_rows: int) -> int:
@@ -145,16 +174,50 @@ def log_posterior(theta: jax.Array, data: Block, markov: bool) -> jax.Array:
 
 
 def _log_likelihood(lam: jax.Array, alpha: jax.Array, data: Block, markov: bool) -> jax.Array:
-    onward = data.out[:, :, None] * alpha
-    visits = _visits(lam, onward) if markov else lam + (data.out * lam) @ alpha
+    out = data.out
+    visits = _visits(lam, alpha, out) if markov else lam + (out * lam) @ alpha
     return (data.counts * jnp.log(visits) - data.exposure * visits).sum()
 
 
-def _visits(lam: jax.Array, onward: jax.Array) -> jax.Array:
-    """(U, n) visits v = λ + onwardᵀ v; ``onward`` (U, from, to) = o_i ρ_ij."""
-    walk = jnp.eye(lam.shape[1]) - onward
-    visits: jax.Array = jnp.linalg.solve(walk.swapaxes(1, 2), lam[:, :, None])[:, :, 0]
-    return visits
+def _visits(lam: jax.Array, alpha: jax.Array, out: jax.Array) -> jax.Array:
+    """(U, n) visits v = λ + (o ∘ v) ρ, walked to the end; exact derivatives.
+
+    Fixed-point steps are plain matrix products over all patterns at once. One batched
+    LAPACK solve per pattern took 15 ms a gradient for four shops of 8 products, this 1.
+    """
+
+    def forward(v: jax.Array) -> jax.Array:
+        return (out * v) @ alpha
+
+    def backward(w: jax.Array) -> jax.Array:
+        return out * (w @ alpha.T)
+
+    found: jax.Array = jax.lax.custom_linear_solve(
+        lambda v: v - forward(v),
+        lam,
+        lambda _, b: _walk(forward, b),
+        lambda _, b: _walk(backward, b),
+    )
+    return found
+
+
+def _walk(step: Callable[[jax.Array], jax.Array], start: jax.Array) -> jax.Array:
+    """Σ_k step^k(start), until what is still walking is below 1e-10 of it."""
+    enough = 1e-10 * jnp.max(jnp.abs(start)) + 1e-300
+
+    def walking(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        _, moving, count = state
+        return (jnp.max(jnp.abs(moving)) > enough) & (count < MAX_STEPS)
+
+    def go(
+        state: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        total, moving, count = state
+        moving = step(moving)
+        return total + moving, moving, count + 1
+
+    total, _, _ = jax.lax.while_loop(walking, go, (start, start, jnp.asarray(0)))
+    return total
 
 
 @partial(jax.jit, static_argnames="markov")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retail_assets.models.panel import ChoiceModel, Rates
-from retail_assets.models.substitution.em import expected_counts
+from retail_assets.models.substitution.em import expected_counts, pattern_rates
 from retail_assets.models.substitution.patterns import PatternStatistics
 
 Engine = Literal["nuts", "variational", "laplace", "prior"]
@@ -62,20 +62,20 @@ def pearson_dispersion(stats: PatternStatistics, rates: Rates) -> NDArray[np.flo
     """(n,) Σ (C - m)² / Σ m over store-day cells; 1 under Poisson.
 
     The ratio of sums, not the mean of ratios: it is the factor by which a sum's
-    variance exceeds Poisson, and cells with tiny means do not blow it up. Counts that
-    emptied a shelf are left out, they are stopping rules.
+    variance exceeds Poisson, and cells with tiny means do not blow it up.
+
+    Raises
+    ------
+    ValueError
+        Statistics without cells.
     """
-    seen = stats.observed & ~stats.stopped[:, None] & (stats.out < 1.0)
-    mean = expected_counts(stats, rates)
-    rate = mean / np.maximum(stats.exposure, 1e-300)[:, None]
-    square = (
-        stats.cell_counts_sq
-        - 2.0 * rate * stats.cell_cross
-        + rate**2 * stats.cell_exposure_sq[:, None]
-    )
-    total = np.where(seen, mean, 0.0).sum(axis=0)
-    ratio: NDArray[np.float64] = np.where(seen, square, 0.0).sum(axis=0) / np.maximum(total, 1e-9)
-    return np.where(total > 20.0, ratio, 1.0)
+    cells = stats.cells
+    if cells is None:
+        raise ValueError("no store-day cells: build them with availability_statistics")
+    rate = pattern_rates(cells.store, cells.out, rates)
+    square = (cells.counts_sq - 2.0 * rate * cells.cross + rate**2 * cells.exposure_sq).sum(axis=0)
+    total = (rate * cells.exposure).sum(axis=0)
+    return np.where(total > 20.0, square / np.maximum(total, 1e-9), 1.0)
 
 
 def precision_of(dispersion: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,7 +95,7 @@ def predictive_check(
     with them (without, each cycle misses the sale that ended it). Replicates are
     Poisson, or negative binomial with variance φ m where φ > 1.2.
     """
-    whole = ~((stats.out > 0.0) & (stats.out < 1.0)).any(axis=1)
+    whole = np.all((stats.out <= 0.0) | (stats.out >= 1.0), axis=1)
     _, group = np.unique(np.column_stack([stats.store, stats.out]), axis=0, return_inverse=True)
     phi = np.where(dispersion > WIDEN_ABOVE, dispersion, 1.0)
     used = stats.observed & whole[:, None]

@@ -128,14 +128,21 @@ def _precision(
 
 def expected_counts(stats: PatternStatistics, rates: Rates) -> NDArray[np.float64]:
     """(P, n) expected transactions of each row under ``rates``."""
-    rate: NDArray[np.float64] = _row_rates(
-        stats.store,
-        stats.out,
+    return stats.exposure[:, None] * pattern_rates(stats.store, stats.out, rates)
+
+
+def pattern_rates(
+    store: NDArray[np.int64], out: NDArray[np.float64], rates: Rates
+) -> NDArray[np.float64]:
+    """(P, n) expected sales per unit of weight in each store and pattern."""
+    found: NDArray[np.float64] = _row_rates(
+        store,
+        np.ascontiguousarray(out, dtype=np.float64),
         np.ascontiguousarray(rates.arrival_rate, dtype=np.float64),
         np.ascontiguousarray(rates.substitution_rate, dtype=np.float64),
         rates.choice_model == "markov_chain",
     )
-    return stats.exposure[:, None] * rate
+    return found
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,8 @@ def _solve_visits(out, lam, row):  # type: ignore[no-untyped-def]
     for i in range(n):
         if out[i] > 0.0:
             for j in range(n):
-                matrix[i, j] -= out[i] * row[i, j]
+                # A row of 1 among products that are all out would never end its walk.
+                matrix[i, j] -= (1.0 - 1e-9) * out[i] * row[i, j]
     inverse = np.linalg.inv(matrix)
     return inverse, lam @ inverse
 

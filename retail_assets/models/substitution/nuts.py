@@ -131,13 +131,22 @@ def _run(
     )
 
 
-def split_rhat(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(D,) split R̂ of draws (N, chains, D) (Gelman et al. 2013, equation 11.4)."""
+def potential_scale_reduction(
+    draws: NDArray[np.float64], *, split: bool = True
+) -> NDArray[np.float64]:
+    """(D,) R̂ of draws (N, chains, D) (Gelman et al. 2013, equation 11.4).
+
+    ``split`` also compares each chain's halves. It is left out over several
+    imputations: the halves then see other paths, and ought to differ.
+    """
     half = len(draws) // 2
-    parts = np.concatenate([draws[:half], draws[half : 2 * half]], axis=1)
+    parts = np.concatenate([draws[:half], draws[half : 2 * half]], axis=1) if split else draws
+    length = len(parts)
     within = parts.var(axis=0, ddof=1).mean(axis=0)
     between = parts.mean(axis=0).var(axis=0, ddof=1)
-    rhat: NDArray[np.float64] = np.sqrt((half - 1) / half + between / np.maximum(within, 1e-300))
+    rhat: NDArray[np.float64] = np.sqrt(
+        (length - 1) / length + between / np.maximum(within, 1e-300)
+    )
     return rhat
 
 

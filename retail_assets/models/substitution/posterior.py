@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from retail_assets.models.panel import ChoiceModel, Panel, Rates, Spans
 from retail_assets.models.substitution import density
-from retail_assets.models.substitution.choice import FOLDS, ModelChoice, choose_model
+from retail_assets.models.substitution.choice import FOLDS, ModelChoice, choose_model, decide
 from retail_assets.models.substitution.diagnostics import (
     Diagnostics,
     Engine,
@@ -32,7 +32,7 @@ from retail_assets.models.substitution.nuts import (
     CHUNK,
     Chains,
     effective_sample_size,
-    split_rhat,
+    potential_scale_reduction,
 )
 from retail_assets.models.substitution.patterns import (
     MAX_PRODUCTS,
@@ -164,9 +164,7 @@ def _look_ahead(
         float(np.mean([getattr(choice, name) for choice in choices]))
         for name in ("holdout_one_step", "holdout_markov_chain", "standard_error")
     )
-    better: ChoiceModel = "markov_chain" if markov > one else "one_step"
-    resolved = abs(markov - one) > 2.0 * error > 0.0
-    return ModelChoice(better, resolved, one, markov, error), np.mean(dispersions, axis=0)
+    return decide(one, markov, error), np.mean(dispersions, axis=0)
 
 
 def _models(forced: ChoiceModel | None) -> tuple[ChoiceModel, ...]:
@@ -208,8 +206,11 @@ def _sample(
             some = _rates_of(theta[:: max(1, len(theta) // 10), 0], shape_of, model)
             exceeds.append(predictive_check(stats, some, dispersion, rng))
         sweep += 1
-        if sweep % source.count == 0 and sweep > settling and _mixed(kept, shape_of):
-            break
+        done = sweep - settling
+        if done > 0 and done % source.count == 0:
+            quantities = _quantities(np.concatenate(kept), shape_of)
+            if _rhat(quantities, source.count) < MAX_RHAT:
+                break
     return _Sampled(
         model,
         "nuts" if chains else "variational",
@@ -253,8 +254,8 @@ def _quantities(theta: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[n
     return flat.reshape(*theta.shape[:2], -1)
 
 
-def _mixed(kept: list[NDArray[np.float64]], shape: tuple[int, int]) -> bool:
-    return bool(split_rhat(_quantities(np.concatenate(kept), shape)).max() < MAX_RHAT)
+def _rhat(quantities: NDArray[np.float64], n_imputations: int) -> float:
+    return float(potential_scale_reduction(quantities, split=n_imputations == 1).max())
 
 
 def _posterior(
@@ -304,7 +305,7 @@ def _posterior(
             holdout_se=choice.standard_error,
             elbo=found.variational.elbo,
             khat=found.variational.khat,
-            rhat=float(split_rhat(quantities).max()) if chained else float("nan"),
+            rhat=_rhat(quantities, found.n_imputations) if chained else float("nan"),
             min_ess=float(effective_sample_size(quantities).min()) if chained else float("nan"),
             ppc_p=float(found.exceeds.mean()),
             dispersion=float(dispersion.max()),

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retail_assets.models.panel import Panel, Spans, StorePanel
-from retail_assets.models.substitution.patterns import partial_exposure
 from retail_assets.models.substitution.priors import Priors
+from retail_assets.models.substitution.sweep import partial_exposure
 
 MAX_CANDIDATES = 12
 N_CANDIDATES = 8

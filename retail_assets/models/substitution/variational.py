@@ -79,7 +79,7 @@ def _ascend(
     """Adam on shift and triangular factor, with a cosine schedule."""
     dim = loc.shape[0]
     lower = jnp.tril(jnp.ones((dim, dim)), -1)
-    density = jax.vmap(lambda z: log_posterior(loc + scale @ z, data, markov))
+    density: Any = jax.vmap(lambda z: log_posterior(loc + scale @ z, data, markov))
 
     def build(params: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         shift, log_diag, below = params
@@ -92,7 +92,7 @@ def _ascend(
         half = surrogate.sample(SAMPLES // 2, seed=step_key)
         # Antithetic pairs cancel the odd terms of the noise.
         both = jnp.concatenate([half, 2.0 * shift - half])
-        bound: Any = density(both).mean() + surrogate.entropy()
+        bound: Any = jnp.mean(density(both)) + surrogate.entropy()
         return -bound  # type: ignore[no-any-return]
 
     def step(carry: Any, inputs: Any) -> Any:

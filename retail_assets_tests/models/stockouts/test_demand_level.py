@@ -48,6 +48,24 @@ def test_a_seasonal_profile_is_found():
     assert level.weight.mean() == pytest.approx(1.0)
 
 
+def test_a_profile_of_two_factors_is_found_better_than_cell_by_cell():
+    profile = hourly_profile()
+    sales = np.random.default_rng(8).poisson(4 * profile).astype(float)
+    weight = estimate_level(store_with(), sales, np.full(N, 4.0)).weight
+    cell = np.arange(N) % 168
+    raw = (np.bincount(cell, sales) / np.bincount(cell, np.full(N, 4.0)))[cell]
+    miss = [np.sqrt(np.mean((level / level.mean() - profile) ** 2)) for level in (weight, raw)]
+    assert miss[0] < 0.6 * miss[1]
+
+
+def test_an_hour_that_is_busy_on_one_weekday_only_is_found():
+    cell = np.arange(N) % 168
+    truth = np.where(cell % 24 < 12, 0.5, 1.5) * np.where((cell >= 130) & (cell < 140), 2.0, 1.0)
+    sales = np.random.default_rng(9).poisson(200 * truth).astype(float)
+    weight = estimate_level(store_with(), sales, np.full(N, 200.0)).weight
+    np.testing.assert_allclose(weight / weight.mean(), truth / truth.mean(), rtol=0.08)
+
+
 def test_empty_shelves_do_not_look_like_quiet_hours():
     """Evenings are sold out half of the time: raw sales halve, the level does not."""
     evening = np.arange(N) % HOURS >= 18
@@ -67,11 +85,22 @@ def test_footfall_explains_a_shared_shock():
     assert np.corrcoef(level.day_level, shock)[0, 1] > 0.98
 
 
+def test_own_sales_add_what_saturated_footfall_hides():
+    """The other shelves run empty on busy days: footfall stops at 1.2 times the usual."""
+    rng = np.random.default_rng(10)
+    shock = rng.gamma(6.0, 1 / 6.0, DAYS)
+    store = store_with(rng.poisson(1500 * np.minimum(shock, 1.2)).astype(float))
+    sales = rng.poisson(30.0 * np.repeat(shock, HOURS)).astype(float)
+    weight = estimate_level(store, sales, np.full(N, 30.0)).weight
+    assert np.sqrt(np.mean((weight - np.repeat(shock / shock.mean(), HOURS)) ** 2)) < 0.045
+
+
 def test_footfall_without_meaning_for_the_category_is_not_used():
     rng = np.random.default_rng(5)
     store = store_with(rng.poisson(1500 * rng.gamma(6.0, 1 / 6.0, DAYS)).astype(float))
     level = estimate_level(store, rng.poisson(2.0, N).astype(float), np.full(N, 2.0))
-    assert level.footfall_elasticity == 0.0 and (level.weight == 1.0).all()
+    assert level.footfall_elasticity == 0.0
+    assert (level.weight == 1.0).all()
 
 
 def test_own_sales_show_a_shock_where_no_footfall_is_known():

@@ -54,7 +54,8 @@ def test_status_and_rates_of_a_planted_shop_are_found(planted):
     fit, out = planted
     for j in (0, 1):
         score = score_status(fit.smoothed(0, j).p_out, out[j])
-        assert score.accuracy > 0.985 and score.auc > 0.995
+        assert score.accuracy > 0.985
+        assert score.auc > 0.995
     np.testing.assert_allclose(fit.rates.arrival_rate[0], RATES, rtol=0.06)
     np.testing.assert_allclose(fit.rates.substitution_rate, FLOW, atol=0.12)
 
@@ -65,7 +66,8 @@ def test_ignoring_the_inflow_would_overstate_the_rate(planted):
     for j in (0, 1):
         naive = store.sales(j)[1].sum() / (~out[j]).sum()
         own = fit.stores[0].products[j].params.arrival_rate
-        assert naive > 1.025 * RATES[j] and abs(own - RATES[j]) < 0.5 * (naive - RATES[j])
+        assert naive > 1.025 * RATES[j]
+        assert abs(own - RATES[j]) < 0.5 * (naive - RATES[j])
 
 
 def test_sampled_paths_agree_with_the_smoothed_probabilities(planted):
@@ -121,7 +123,8 @@ def test_panels_that_hold_next_to_nothing_do_not_crash(sales):
     store = panel_store(sales.astype(np.int32))
     fit = fit_status(Panel(tuple("ab"[: len(sales)]), (store,)))
     for product in fit.stores[0].products:
-        assert product.spans.start[0] == 0 and product.spans.stop[-1] == sales.shape[1]
+        assert product.spans.start[0] == 0
+        assert product.spans.stop[-1] == sales.shape[1]
         assert 0 <= product.share_out <= 1
     assert len(fit.sample_out(np.random.default_rng(0))) == 1
 
@@ -130,8 +133,37 @@ def test_a_product_that_never_sold_is_in_stock_without_a_claim():
     sales = np.vstack([np.random.default_rng(0).poisson(0.4, 2_000), np.zeros(2_000, int)])
     fit = fit_status(Panel(("a", "b"), (panel_store(sales.astype(np.int32)),)))
     silent = fit.stores[0].products[1]
-    assert silent.method == "rule" and silent.low_power and silent.share_out == 0.5
+    assert silent.method == "rule"
+    assert silent.low_power
+    assert silent.share_out == 0.5
     assert not silent.spans.out.any()
+
+
+def test_the_time_before_a_launch_is_neither_an_outage_nor_demand():
+    store, _ = shop(6, n=12_000)
+    late = StorePanel(**{**vars(store), "listed": np.array([[0, 12_000], [6_000, 12_000]])})
+    start = np.searchsorted(store.sales(1)[0], 6_000)
+    keep = np.r_[np.arange(store.indptr[1]), np.arange(store.indptr[1] + start, store.indptr[2])]
+    late = StorePanel(
+        **{
+            **vars(late),
+            "indptr": store.indptr - np.array([0, 0, start]),
+            "interval": store.interval[keep],
+            "transactions": store.transactions[keep],
+        }
+    )
+    product = fit_status(Panel(("a", "b"), (late,))).stores[0].products[1]
+    assert product.params.arrival_rate == pytest.approx(RATES[1], rel=0.15)
+    assert product.spans.rule_neglog10_p[product.spans.start < 5_000].max() < 100
+
+
+def test_a_product_without_any_known_delivery_is_fitted_without_a_calendar():
+    store, out = shop(7, n=8_000)
+    known = np.arange(60, 8_000, 200, dtype=np.int32)
+    partly = StorePanel(**{**vars(store), "deliveries": (known, np.empty(0, np.int32))})
+    fit = fit_status(Panel(("a", "b"), (partly,)))
+    for j in (0, 1):
+        assert score_status(fit.smoothed(0, j).p_out, out[j]).accuracy > 0.97
 
 
 def test_short_outages_of_a_slow_seller_are_marked_low_power():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from retail_assets.models.stockouts.hidden_markov import HmmParams, Prior, Series, fit
 from retail_assets.models.stockouts.rhythm import (
+    WEEK,
     Rhythm,
     calendar_phases,
     find_periods,
@@ -14,6 +15,7 @@ from retail_assets.models.stockouts.rhythm import (
 )
 
 N = 40_000
+FLAT = np.zeros(N, np.int16)
 
 
 def sell(rng, refills, rate=0.3, stock=45):
@@ -36,14 +38,15 @@ def plain_fit(series):
 def learn(series):
     plain = plain_fit(series)
     periods = find_periods(plain.smoothed)
-    return plain, periods, learn_rhythm(series, plain, Prior(0.02, 0.02), periods)
+    return plain, periods, learn_rhythm(series, plain, Prior(0.02, 0.02), periods, FLAT)
 
 
 def test_a_strict_schedule_is_read_off_the_receipts():
     series, out = sell(np.random.default_rng(0), range(77, N, 200))
     plain, periods, learned = learn(series)
     assert 200.0 in periods
-    assert learned.rhythm.strict and learned.rhythm.period == 200.0
+    assert learned.rhythm.strict
+    assert learned.rhythm.period == 200.0
     assert learned.rhythm.offset % 200 == pytest.approx(77, abs=1)
     briers = [np.mean((f.smoothed.p_out - out) ** 2) for f in (plain, learned.fit)]
     assert briers[1] < 0.3 * briers[0]
@@ -53,7 +56,8 @@ def test_late_vans_still_make_a_rhythm_but_not_a_strict_one():
     rng = np.random.default_rng(1)
     series, out = sell(rng, [t + int(rng.integers(0, 40)) for t in range(77, N, 200)])
     plain, _, learned = learn(series)
-    assert learned.rhythm.period == pytest.approx(200, abs=0.2) and not learned.rhythm.strict
+    assert learned.rhythm.period == pytest.approx(200, abs=0.2)
+    assert not learned.rhythm.strict
     briers = [np.mean((f.smoothed.p_out - out) ** 2) for f in (plain, learned.fit)]
     assert briers[1] < 0.9 * briers[0]
 
@@ -67,8 +71,8 @@ def test_irregular_refills_show_no_rhythm():
 
 @given(st.floats(6.0, 50.0), st.integers(1, 12), st.integers(0, 100))
 def test_phases_are_those_of_the_definition(period, n_phases, offset):
-    rhythm = Rhythm(period, Rhythm.even(period, n_phases).edges, offset)
-    phase = rhythm.phase(200)
+    rhythm = Rhythm(period, Rhythm.even(period, FLAT, n_phases).edges, offset)
+    phase = rhythm.phase(FLAT[:200])
     for t in (0, 1, 57, 199):
         position = ((t - offset) / period) % 1.0
         if np.abs(rhythm.edges - position).min(initial=1.0) > 1e-6:
@@ -77,7 +81,7 @@ def test_phases_are_those_of_the_definition(period, n_phases, offset):
 
 def test_a_schedule_has_one_delivery_interval_a_cycle():
     rhythm = Rhythm.schedule(200.0, 77)
-    assert np.flatnonzero(rhythm.phase(1000) == 0).tolist() == [77, 277, 477, 677, 877]
+    assert np.flatnonzero(rhythm.phase(FLAT[:1000]) == 0).tolist() == [77, 277, 477, 677, 877]
 
 
 def test_a_calendar_marks_its_deliveries_and_ages_between():
@@ -90,4 +94,19 @@ def test_a_calendar_marks_its_deliveries_and_ages_between():
 @pytest.mark.parametrize("deliveries", [[], [3]])
 def test_a_calendar_of_hardly_any_delivery_works(deliveries):
     phase = calendar_phases(np.array(deliveries, np.int32), 10)
-    assert len(phase) == 10 and (phase > 0).sum() == len(deliveries)
+    assert len(phase) == 10
+    assert (phase > 0).sum() == len(deliveries)
+
+
+def test_weekly_vans_are_followed_by_the_clock_through_holidays():
+    """A closed day now and then moves every later Tuesday; the hour of the week stays."""
+    rng = np.random.default_rng(3)
+    hours = np.arange(2 * N)
+    closed = np.isin(hours // 24, rng.choice(2 * N // 24, 150, replace=False))
+    season = (hours[~closed] % 168).astype(np.int16)[:N]
+    series, out = sell(rng, np.flatnonzero(season == 34).tolist(), rate=0.5, stock=60)
+    plain = plain_fit(series)
+    learned = learn_rhythm(series, plain, Prior(0.02, 0.02), [WEEK], season)
+    assert learned.rhythm.period == WEEK
+    briers = [np.mean((f.smoothed.p_out - out) ** 2) for f in (plain, learned.fit)]
+    assert briers[1] < 0.5 * briers[0]

@@ -25,7 +25,9 @@ def test_scores_equal_their_definitions():
 
 def test_one_sided_truth_has_no_auc():
     score = score_status(np.array([0.1, 0.7]), np.array([False, False]))
-    assert np.isnan(score.auc) and np.isnan(score.type_2) and score.type_1 == 0.5
+    assert np.isnan(score.auc)
+    assert np.isnan(score.type_2)
+    assert score.type_1 == 0.5
 
 
 def test_nothing_to_score_is_an_error():
@@ -37,5 +39,6 @@ def test_a_calibrated_forecast_lies_on_the_diagonal():
     rng = np.random.default_rng(1)
     p_out = rng.random(200_000)
     curve = reliability(p_out, rng.random(200_000) < p_out)
-    assert curve.worst_gap() < 0.015 and curve.n.sum() == 200_000
+    assert curve.worst_gap() < 0.015
+    assert curve.n.sum() == 200_000
     assert reliability(p_out, rng.random(200_000) < p_out**2).worst_gap() > 0.2

@@ -39,7 +39,8 @@ def test_status_spans_tile_the_horizon_and_alternate(values):
     n = len(p_out)
     sold = np.flatnonzero(p_out == 0.0).astype(np.int32)
     spans = StatusSpans.of(p_out, corrected_test(sold, np.ones(len(sold), np.int32), np.ones(n)))
-    assert spans.start[0] == 0 and spans.stop[-1] == n
+    assert spans.start[0] == 0
+    assert spans.stop[-1] == n
     np.testing.assert_array_equal(spans.start[1:], spans.stop[:-1])
     np.testing.assert_array_equal(spans.out[1:], ~spans.out[:-1])
     np.testing.assert_array_equal(np.repeat(spans.out, spans.n_intervals), p_out > 0.5)

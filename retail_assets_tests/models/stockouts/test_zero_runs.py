@@ -88,7 +88,8 @@ def test_the_literal_rule_condemns_a_slow_seller_and_the_corrected_one_does_not(
     literal = literal_test(interval, transactions, 20_000)
     corrected = corrected_test(interval, transactions, np.ones(20_000))
     share = [(t.out[1] - t.out[0]).sum() / 20_000 for t in (literal, corrected)]
-    assert share[0] > 0.7 and share[1] < 0.05
+    assert share[0] > 0.7
+    assert share[1] < 0.05
 
 
 def test_the_corrected_rate_is_unbiased_with_stock_outs():
@@ -106,13 +107,15 @@ def test_dispersed_sales_make_a_silence_less_surprising():
     test = corrected_test(*sparse(counts), np.ones(5_000))
     poisson = corrected_test(*sparse(counts), np.ones(5_000), dispersed=False)
     assert test.dispersion == pytest.approx(2.0, rel=0.15)
-    assert not test.flagged.any() and poisson.flagged.any()
+    assert not test.flagged.any()
+    assert poisson.flagged.any()
 
 
 @pytest.mark.parametrize("counts", [[0, 0, 0, 0], [0, 0, 3, 0], [5], [0]])
 def test_tiny_series_are_tested_without_complaint(counts):
     test = corrected_test(*sparse(counts), np.ones(len(counts)))
-    assert np.isfinite(test.neglog10_p).all() and not test.flagged.any()
+    assert np.isfinite(test.neglog10_p).all()
+    assert not test.flagged.any()
 
 
 def test_spans_of_a_store_hold_only_flagged_runs():
@@ -128,5 +131,7 @@ def test_spans_of_a_store_hold_only_flagged_runs():
     )
     spans = zero_run_spans(store)
     start, stop = spans.of(0)
-    assert len(start) == 2 and start[0] <= 100 and stop[1] >= 430
+    assert len(start) == 2
+    assert start[0] <= 100
+    assert stop[1] >= 430
     assert len(spans.of(1)[0]) == 0

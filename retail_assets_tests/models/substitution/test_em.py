@@ -42,10 +42,6 @@ def statistics(rates: Rates, exposure: float, seed: int | None, n_days: int = 1)
         counts=counts,
         observed=np.ones((rows, n), bool),
         stopped=np.zeros(rows, bool),
-        cell_exposure_sq=np.full(rows, exposure**2),
-        cell_cross=counts * exposure,
-        cell_counts_sq=counts**2,
-        n_cells=np.full(rows, float(n_days)),
     )
 
 

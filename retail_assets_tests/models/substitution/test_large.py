@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from retail_assets.models.substitution.large import fit_large, fit_sparse_em, ta
 from retail_assets.models.substitution.patterns import availability_statistics
 from retail_assets.models.substitution.posterior import fit_posterior
 from retail_assets.models.substitution.priors import Priors
-from retail_assets.models.substitution.sparse import target_statistics
+from retail_assets.models.substitution.sparse import PairPriors, target_statistics
 from retail_assets.simulator import panel_of, simulate
 from retail_assets.simulator.presets import large
 
@@ -43,7 +45,8 @@ def test_target_rows_equal_the_dense_patterns(paper) -> None:
 def test_sparse_em_agrees_with_the_dense_one_when_all_pairs_are_candidates(paper) -> None:
     panel, out, weight, _ = paper
     stats = target_statistics(panel, out, weight, candidates=EVERYONE)
-    sparse = fit_sparse_em(stats, tolerance=1e-8, max_iterations=5000)
+    flat = replace(PairPriors.of(stats, None), success=np.ones(20), none=np.ones(5))
+    sparse = fit_sparse_em(stats, flat, tolerance=1e-8, max_iterations=5000)
     dense = fit_em(availability_statistics(panel, out, weight), tolerance=1e-12).rates
     assert sparse.arrival_rate == pytest.approx(dense.arrival_rate, rel=5e-3)
     alpha = dense.substitution_rate[stats.source, stats.target]
