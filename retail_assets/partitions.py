@@ -37,5 +37,5 @@ def scope_of(context: dg.AssetExecutionContext) -> Scope:
     if context.has_partition_key and isinstance(
         context.assets_def.partitions_def, dg.DynamicPartitionsDefinition
     ):
-        return context.partition_key
+        return str(context.partition_key)
     return days_of(context)

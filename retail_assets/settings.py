@@ -125,7 +125,13 @@ def _read(path: Path) -> dict[str, Any]:
     for key, value in values.items():
         if key == "home" or key not in known:
             raise SettingsError(f"{path}: unknown setting {key!r}; known: {', '.join(known)}")
-        wanted = {"int": int, "float": (int, float), "str": str, "date": date, "Path": str}
+        wanted: dict[str, Any] = {
+            "int": int,
+            "float": (int, float),
+            "str": str,
+            "date": date,
+            "Path": str,
+        }
         if not isinstance(value, wanted[str(known[key])]) or isinstance(value, bool):
             raise SettingsError(f"{path}: {key} = {value!r} should be of type {known[key]}")
     return values

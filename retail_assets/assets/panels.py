@@ -7,7 +7,7 @@ receipt are data that never came, not days without demand: they are left out and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -52,14 +52,15 @@ class StoreClock:
 
     def first_of(self, day: date, *, after: bool = False) -> int:
         """First interval of a business day, or (``after``) the first one behind it."""
-        side = "right" if after else "left"
-        return int(self.first_interval[np.searchsorted(self.days, np.datetime64(day), side=side)])
+        found = np.searchsorted(self.days, np.datetime64(day + timedelta(days=int(after))))
+        return int(self.first_interval[found])
 
     def interval_at(self, instant: NDArray[np.int64]) -> NDArray[np.int64]:
         """Interval that holds an instant; the next one when closed; T past the end."""
         day = np.maximum(np.searchsorted(self.opens, instant, side="right") - 1, 0)
         within = np.maximum(instant - self.opens[day], 0) // self.grain
-        return np.minimum(self.first_interval[day] + within, self.first_interval[day + 1])
+        found: NDArray[np.int64] = self.first_interval[day] + within
+        return np.minimum(found, self.first_interval[day + 1])
 
 
 @dataclass(frozen=True)

@@ -103,11 +103,21 @@ def _shop(session: Session, data: CategoryPanel, at: int, weight: NDArray[np.flo
     elapsed = (clock.opens[-1] - clock.opens[0]) / 60e6 / MINUTES_PER_DAY + 1
     per_day = store.n_intervals / elapsed
     rows = session.sql(_SHELF, {"category": data.category, "store": store.store_id}).fetchnumpy()
-    column = {name: np.ma.filled(np.ma.asarray(v, float), np.nan) for name, v in rows.items()}
+    column: dict[str, NDArray[np.float64]] = {
+        name: np.ma.filled(np.ma.asarray(v, float), np.nan) for name, v in rows.items()
+    }
     carried = store.listed[:, 1] >= store.n_intervals if store.listed is not None else True
     inferred = _inferred_capacity(session, data, at, column["units_per_transaction_mean"])
     capacity = np.where(np.isnan(column["capacity"]), inferred, column["capacity"])
-    lead = _filled(column["lead_time_days"], 0.0) * per_day
+    # A known delivery calendar fills the shelf when the van comes, weekends and all.
+    vans = store.deliveries and tuple(
+        (own[own >= begin] - begin).astype(np.int64) for own in store.deliveries
+    )
+    supply = {"lead_time_days": 0.0, "lead_time_sd": 0.0}
+    lead, lead_sd = (
+        np.zeros(len(capacity)) if vans else _filled(column[name], default) * per_day
+        for name, default in supply.items()
+    )
     cost = column["cost_cents"]
     return Shop(
         products=data.panel.products,
@@ -117,11 +127,12 @@ def _shop(session: Session, data: CategoryPanel, at: int, weight: NDArray[np.flo
         review=np.maximum(np.rint(_filled(column["review_days"], 7.0) * per_day), 1).astype(int),
         lead=np.rint(lead).astype(np.int64),
         reorder_share=np.ones(len(capacity)),
-        lead_sd=_filled(column["lead_time_sd"], 0.0) * per_day,
+        lead_sd=lead_sd,
         unit_cost_cents=None if np.isnan(cost).any() else cost.astype(np.int64),
         weight=weight[begin:],
         units_mean=np.maximum(_filled(column["units_per_transaction_mean"], 1.0), 1.0),
         units_var=_filled(column["units_per_transaction_var"], 0.0),
+        review_times=vans or None,
     )
 
 
@@ -203,60 +214,18 @@ def _draws(data: CategoryPanel, rows: dict[str, Any], own: NDArray[np.bool_]) ->
 def of_results(
     category: str, results: Sequence[ScenarioResult], summaries: Sequence[ScenarioSummary]
 ) -> dict[str, pa.Table]:
-    """Rows of the three tables."""
-    per_run = [row for result in results for row in _replications(category, result)]
-    per_product = [row for result in results for row in _products(category, result)]
-    verdicts = [{"category": category, **_finite(vars(summary))} for summary in summaries]
+    """Rows of the three tables, of every choice model that was simulated."""
+    from retail_assets.models.assortment import scenario_tables as columns
+
     return {
-        "assortment_simulation": pa.concat_tables(per_run),
-        "assortment_simulation_product": pa.Table.from_pylist(per_product),
-        "assortment_scenarios": pa.Table.from_pylist(verdicts),
+        "assortment_simulation": pa.concat_tables(
+            pa.table(columns.simulation_columns(result, category)) for result in results
+        ),
+        "assortment_simulation_product": pa.concat_tables(
+            pa.table(columns.product_columns(result, category)) for result in results
+        ),
+        "assortment_scenarios": pa.table(columns.summary_columns(summaries, category)),
     }
-
-
-def _replications(category: str, result: ScenarioResult) -> list[pa.Table]:
-    count = len(result.customers)
-    profit = result.goal_cents if result.cogs_cents is not None else None
-    return [
-        pa.table(
-            {
-                "category": [category] * count,
-                "choice_model": [result.choice_model] * count,
-                "scenario": [case.name] * count,
-                "replication": np.arange(count),
-                "posterior_draw": result.posterior_draw,
-                "customers": result.customers,
-                "revenue_cents": result.revenue_cents[s],
-                "cogs_cents": pa.nulls(count) if profit is None else result.cogs_cents[s],
-                "gross_profit_cents": pa.nulls(count) if profit is None else profit[s],
-                "lost_customers": result.lost_customers[s],
-                "substituted_units": result.substituted_units[s],
-                "stockout_share": result.stockout_share[s],
-                "diff_vs_base_cents": result.diff_vs_base_cents[s],
-            }
-        )
-        for s, case in enumerate(result.scenarios)
-    ]
-
-
-def _products(category: str, result: ScenarioResult) -> list[dict[str, Any]]:
-    return [
-        {
-            "category": category,
-            "choice_model": result.choice_model,
-            "scenario": case.name,
-            "product_id": product,
-            "capacity": int(result.capacity[s, j]),
-            **{name: float(values[s, j]) for name, values in result.product_mean.items()},
-            **{f"{name}_se": float(values[s, j]) for name, values in result.product_se.items()},
-        }
-        for s, case in enumerate(result.scenarios)
-        for j, product in enumerate(result.products)
-    ]
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
 
 
 def describe(
@@ -269,17 +238,18 @@ def describe(
     shown = [s for s in summaries if s.verdict != "base"]
     several = len(results) > 1
     names = [f"{s.scenario} ({s.choice_model})" if several else s.scenario for s in shown]
+    resolved = [s.verdict != "unresolved" for s in shown]
     forest = plots.scenario_forest(
         names,
         np.array([s.diff_mean for s in shown]) / 100,
         np.array([s.diff_ci_low for s in shown]) / 100,
         np.array([s.diff_ci_high for s in shown]) / 100,
-        [s.verdict != "unresolved" for s in shown],
+        resolved,
         unit=f"{currency} of {results[0].goal} over the last quarter lived again",
         title=f"{category}: what if",
     )
     header = ("scenario", "difference", "95 % from", "to", "P(improves)", "verdict")
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for s in shown:
         money = (s.diff_mean / 100, s.diff_ci_low / 100, s.diff_ci_high / 100)
         rows.append((s.scenario, *money, s.p_improves, s.verdict))
@@ -287,7 +257,10 @@ def describe(
         "assortment_scenarios": {
             "forest": metadata.picture(forest, "scenarios against the base"),
             "summary": metadata.table(header, rows),
-            "unresolved_share": float(np.mean([s.verdict == "unresolved" for s in shown] or [0])),
+            "unresolved_share": 1.0 - float(np.mean(resolved or [True])),
         },
-        "assortment_simulation": {"replications": len(results[0].customers)},
+        "assortment_simulation": {
+            "replications": len(results[0].customers),
+            "truncated_share": max(float(result.truncated_share) for result in results),
+        },
     }

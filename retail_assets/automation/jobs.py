@@ -14,11 +14,7 @@ EXECUTOR = dg.in_process_executor
 
 DAILY = ("raw_pos", "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 REFERENCE = ("landing_files", *(table.name for table in contract.landed_tables()))
-MODELS = tuple(
-    name
-    for name, table in contract.tables().items()
-    if table.partition == "category"
-)
+MODELS = tuple(name for name, table in contract.tables().items() if table.partition == "category")
 
 references = dg.define_asset_job(
     "references",

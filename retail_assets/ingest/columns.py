@@ -103,11 +103,13 @@ def select_ours(opened: Opened, file: str, mapping: TableMapping) -> str:
         texts.append(_attributes(opened, file, mapping, used))
     rest = {name: alias for name, alias in opened.columns.items() if alias not in used}
     payload = f"coalesce(payload, {_json(rest)})" if rest else "payload"
-    if not rest and opened.plain:
-        payload = "NULL::VARCHAR"
+    problem = _problem(opened, mapping)
+    if opened.plain:
+        payload = payload if rest else "NULL::VARCHAR"
+        problem = problem if mapping.leave_out else "NULL::VARCHAR"
     return (
         f'SELECT source_row, {", ".join(texts)}, {payload} AS "payload",'
-        f" {_problem(opened, mapping)} AS problem FROM ({opened.sql})"
+        f' {problem} AS "problem" FROM ({opened.sql})'
     )
 
 

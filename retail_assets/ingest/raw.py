@@ -28,7 +28,7 @@ BATCH_FILES = 64
 
 Days = tuple[date, date]
 
-OPTIONAL = {c.name for c in columns_of(POS)} - set(required_of(POS)) | {"payload"}
+OPTIONAL = {c.name for c in columns_of(POS)} - set(required_of(POS)) | {"payload", "problem"}
 
 
 @dataclass(frozen=True)

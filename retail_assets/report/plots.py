@@ -119,8 +119,9 @@ def stockout_timeline(
 
     Products whose outages the data can hardly show are marked with an asterisk.
     """
-    from matplotlib import dates
+    from matplotlib import dates as untyped
 
+    dates: Any = untyped
     figure, (axis,) = _figure(1, 1, 9.0, 0.9 + 0.3 * len(rows))
     for at, (_, spans) in enumerate(rows):
         for start, stop, p_out in spans:

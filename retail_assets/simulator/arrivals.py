@@ -104,7 +104,9 @@ def draw_customers(
     rng = generator(seed, store, category, ARRIVALS)
     mass = np.concatenate([[0.0], np.cumsum(weight)])
     moments = [
-        _while_listed(own, j, calendar, _moments(own, j, arrival_rate[j], calendar, weight, mass, rng))
+        _while_listed(
+            own, j, calendar, _moments(own, j, arrival_rate[j], calendar, weight, mass, rng)
+        )
         for j in range(own.n_products)
     ]
     product = np.repeat(np.arange(own.n_products, dtype=np.int16), [len(m) for m in moments])

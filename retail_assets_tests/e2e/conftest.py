@@ -64,8 +64,18 @@ def server(demo_home: Home) -> Iterator[str]:
         port = probe.getsockname()[1]
     log = (demo_home.path / "dagster_dev.log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml"]
-        + ["-h", "127.0.0.1", "-p", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "dagster",
+            "dev",
+            "-w",
+            "workspace.yaml",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+        ],
         cwd=ROOT,
         env=demo_home.environment,
         stdout=log,

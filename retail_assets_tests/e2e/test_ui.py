@@ -41,8 +41,9 @@ def graphql(url: str, query: str) -> dict:
 
 def test_every_asset_of_the_demo_is_materialised(server):
     nodes = graphql(
-        server, "{ assetNodes { assetKey { path } groupName isMaterializable "
-        "assetMaterializations(limit: 1) { timestamp } } }"
+        server,
+        "{ assetNodes { assetKey { path } groupName isMaterializable "
+        "assetMaterializations(limit: 1) { timestamp } } }",
     )["assetNodes"]
     assert {n["groupName"] for n in nodes} >= {"ingest", "inventory", "substitution", "assortment"}
     missing = [n["assetKey"]["path"][0] for n in nodes if not n["assetMaterializations"]]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
 import dagster as dg
 import pytest
+
 from retail_assets import contract
 from retail_assets.definitions import build_definitions
 
@@ -24,8 +26,7 @@ def test_definitions_are_loadable(definitions):
 
 def test_loading_the_code_location_imports_nothing_heavy():
     script = (
-        "import sys, retail_assets.definitions;"
-        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+        f"import sys, retail_assets.definitions;print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
@@ -55,5 +56,5 @@ def test_the_spine_is_one_lineage(definitions):
         "substitution_posterior",
         "assortment_simulation",
     ]
-    for upstream, downstream in zip(spine, spine[1:], strict=False):
+    for upstream, downstream in itertools.pairwise(spine):
         assert dg.AssetKey(upstream) in graph.get(dg.AssetKey(downstream)).parent_keys

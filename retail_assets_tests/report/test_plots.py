@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+
 from retail_assets.report import metadata, plots
 
 LARGEST = 60_000  # bytes; the UI loads every one of them with the page

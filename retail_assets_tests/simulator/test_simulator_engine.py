@@ -144,8 +144,8 @@ def test_nobody_wants_a_product_outside_its_life():
     assert came.interval[wanted == 1].min() >= first[20]
     assert came.interval[wanted == 2].max() < first[30]
     np.testing.assert_array_equal(
-        panel_of(history).stores[0].listed, [[0, first[-1]], [first[20], first[-1]]]
-        + [[0, first[30]]] + [[0, first[-1]]] * 2,
+        panel_of(history).stores[0].listed,
+        [[0, first[-1]], [first[20], first[-1]]] + [[0, first[30]]] + [[0, first[-1]]] * 2,
     )
 
 

@@ -9,7 +9,6 @@ Everything is float64: a log posterior of 1e6 nats has no digits left in float32
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -23,9 +22,6 @@ from retail_assets.models.substitution.patterns import PatternStatistics
 from retail_assets.models.substitution.priors import Priors
 
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
-
-MAX_STEPS = 300
-"""Longest walk of the Markov chain; 1e-10 of the customers are left after 65 at row sums of .7."""
 
 NEGLIGIBLE = 0.02
 """Share of exposure in rows with a product out part of the time below which they are
@@ -180,44 +176,34 @@ def _log_likelihood(lam: jax.Array, alpha: jax.Array, data: Block, markov: bool)
 
 
 def _visits(lam: jax.Array, alpha: jax.Array, out: jax.Array) -> jax.Array:
-    """(U, n) visits v = λ + (o ∘ v) ρ, walked to the end; exact derivatives.
+    """(U, n) visits v = λ + (o ∘ v) ρ; exact first and second derivatives.
 
-    Fixed-point steps are plain matrix products over all patterns at once. One batched
-    LAPACK solve per pattern took 15 ms a gradient for four shops of 8 products, this 1.
+    All patterns are eliminated in step: a batched LAPACK solve of such small systems
+    took 15 ms a gradient for four shops of 8 products.
     """
-
-    def forward(v: jax.Array) -> jax.Array:
-        return (out * v) @ alpha
-
-    def backward(w: jax.Array) -> jax.Array:
-        return out * (w @ alpha.T)
-
+    n = lam.shape[1]
+    matrix = jnp.eye(n)[:, :, None] - (1.0 - 1e-9) * out.T[:, None, :] * alpha[:, :, None]
     found: jax.Array = jax.lax.custom_linear_solve(
-        lambda v: v - forward(v),
+        lambda v: v - (1.0 - 1e-9) * (out * v) @ alpha,
         lam,
-        lambda _, b: _walk(forward, b),
-        lambda _, b: _walk(backward, b),
+        lambda _, b: _eliminate(matrix.swapaxes(0, 1), b.T).T,
+        lambda _, b: _eliminate(matrix, b.T).T,
     )
     return found
 
 
-def _walk(step: Callable[[jax.Array], jax.Array], start: jax.Array) -> jax.Array:
-    """Σ_k step^k(start), until what is still walking is below 1e-10 of it."""
-    enough = 1e-10 * jnp.max(jnp.abs(start)) + 1e-300
+def _eliminate(matrix: jax.Array, right: jax.Array) -> jax.Array:
+    """(n, U) solutions of U systems (n, n, U) by Gauss-Jordan.
 
-    def walking(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        _, moving, count = state
-        return (jnp.max(jnp.abs(moving)) > enough) & (count < MAX_STEPS)
-
-    def go(
-        state: tuple[jax.Array, jax.Array, jax.Array],
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        total, moving, count = state
-        moving = step(moving)
-        return total + moving, moving, count + 1
-
-    total, _, _ = jax.lax.while_loop(walking, go, (start, start, jnp.asarray(0)))
-    return total
+    Without pivoting: the diagonals are 1 and dominate, as rows of ρ sum to less.
+    """
+    n = len(right)
+    table = jnp.concatenate([matrix, right[:, None, :]], axis=1)
+    for k in range(n):
+        pivot = table[k] / table[k, k]
+        here = (np.arange(n) == k)[:, None, None]
+        table = jnp.where(here, pivot, table - table[:, k, None, :] * pivot)
+    return table[:, n, :]
 
 
 @partial(jax.jit, static_argnames="markov")
