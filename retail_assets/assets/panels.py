@@ -60,7 +60,8 @@ class StoreClock:
         day = np.maximum(np.searchsorted(self.opens, instant, side="right") - 1, 0)
         within = np.maximum(instant - self.opens[day], 0) // self.grain
         found: NDArray[np.int64] = self.first_interval[day] + within
-        return np.minimum(found, self.first_interval[day + 1])
+        last: NDArray[np.int64] = self.first_interval[day + 1]
+        return np.minimum(found, last)
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ def _shop(session: Session, data: CategoryPanel, at: int, weight: NDArray[np.flo
     inferred = _inferred_capacity(session, data, at, column["units_per_transaction_mean"])
     capacity = np.where(np.isnan(column["capacity"]), inferred, column["capacity"])
     # A known delivery calendar fills the shelf when the van comes, weekends and all.
-    vans = store.deliveries and tuple(
-        (own[own >= begin] - begin).astype(np.int64) for own in store.deliveries
+    vans: tuple[NDArray[np.int64], ...] = tuple(
+        (own[own >= begin] - begin).astype(np.int64) for own in store.deliveries or ()
     )
     supply = {"lead_time_days": 0.0, "lead_time_sd": 0.0}
     lead, lead_sd = (

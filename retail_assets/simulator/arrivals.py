@@ -103,12 +103,11 @@ def draw_customers(
     """
     rng = generator(seed, store, category, ARRIVALS)
     mass = np.concatenate([[0.0], np.cumsum(weight)])
-    moments = [
-        _while_listed(
-            own, j, calendar, _moments(own, j, arrival_rate[j], calendar, weight, mass, rng)
-        )
+    drawn = [
+        _moments(own, j, arrival_rate[j], calendar, weight, mass, rng)
         for j in range(own.n_products)
     ]
+    moments = [_while_listed(own, j, calendar, each) for j, each in enumerate(drawn)]
     product = np.repeat(np.arange(own.n_products, dtype=np.int16), [len(m) for m in moments])
     moment = np.concatenate(moments)
     order = np.argsort(moment, kind="stable")
@@ -133,7 +132,8 @@ def _while_listed(
     if own.delist_day is not None:
         last = int(np.clip(own.delist_day[product], 0, last))
     begin, end = calendar.first_interval[[first, last]]
-    return moments[(moments >= begin) & (moments < end)]
+    kept: NDArray[np.float64] = moments[(moments >= begin) & (moments < end)]
+    return kept
 
 
 def price_multipliers(own: CategorySpec, product: int, n_days: int) -> list[tuple[int, int, float]]:

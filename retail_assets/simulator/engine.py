@@ -222,7 +222,10 @@ def _listed(spec: CategorySpec, calendar: TradingCalendar) -> NDArray[np.int64] 
     n, end = len(spec.products), calendar.n_days
     launch = np.zeros(n, np.int64) if spec.launch_day is None else spec.launch_day
     delist = np.full(n, end) if spec.delist_day is None else spec.delist_day
-    return calendar.first_interval[np.clip(np.column_stack([launch, delist]), 0, end)]
+    bounds: NDArray[np.int64] = calendar.first_interval[
+        np.clip(np.column_stack([launch, delist]), 0, end)
+    ]
+    return bounds
 
 
 def _simulate_store(

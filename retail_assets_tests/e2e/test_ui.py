@@ -54,7 +54,8 @@ def test_the_daemon_is_healthy_and_knows_the_sensor(server):
     data = graphql(
         server,
         "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } }"
-        " repositoriesOrError { ... on RepositoryConnection { nodes { sensors { name } jobs { name } } } } }",
+        " repositoriesOrError { ... on RepositoryConnection {"
+        " nodes { sensors { name } jobs { name } } } } }",
     )
     names = {s["name"] for n in data["repositoriesOrError"]["nodes"] for s in n["sensors"]}
     assert "landing_sensor" in names
