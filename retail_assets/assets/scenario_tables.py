@@ -109,30 +109,27 @@ def _shop(session: Session, data: CategoryPanel, at: int, weight: NDArray[np.flo
     carried = store.listed[:, 1] >= store.n_intervals if store.listed is not None else True
     inferred = _inferred_capacity(session, data, at, column["units_per_transaction_mean"])
     capacity = np.where(np.isnan(column["capacity"]), inferred, column["capacity"])
-    # A known delivery calendar fills the shelf when the van comes, weekends and all.
-    vans: tuple[NDArray[np.int64], ...] = tuple(
-        (own[own >= begin] - begin).astype(np.int64) for own in store.deliveries or ()
-    )
-    supply = {"lead_time_days": 0.0, "lead_time_sd": 0.0}
-    lead, lead_sd = (
-        np.zeros(len(capacity)) if vans else _filled(column[name], default) * per_day
-        for name, default in supply.items()
-    )
+    lead = np.rint(_filled(column["lead_time_days"], 0.0) * per_day).astype(np.int64)
     cost = column["cost_cents"]
+    # Where the vans are known, orders are placed a lead time before each, weekends and all.
+    reviews = tuple(
+        (own[own >= begin + wait] - begin - wait).astype(np.int64)
+        for own, wait in zip(store.deliveries or (), lead, strict=False)
+    )
     return Shop(
         products=data.panel.products,
         capacity=np.where(carried, capacity, 0).astype(np.int64),
         unit_price_cents=_filled(column["price_cents"], 0.0).astype(np.int64),
         n_intervals=store.n_intervals - begin,
         review=np.maximum(np.rint(_filled(column["review_days"], 7.0) * per_day), 1).astype(int),
-        lead=np.rint(lead).astype(np.int64),
+        lead=lead,
         reorder_share=np.ones(len(capacity)),
-        lead_sd=lead_sd,
+        lead_sd=np.zeros(len(lead)) if reviews else _filled(column["lead_time_sd"], 0.0) * per_day,
         unit_cost_cents=None if np.isnan(cost).any() else cost.astype(np.int64),
         weight=weight[begin:],
         units_mean=np.maximum(_filled(column["units_per_transaction_mean"], 1.0), 1.0),
         units_var=_filled(column["units_per_transaction_var"], 0.0),
-        review_times=vans or None,
+        review_times=reviews or None,
     )
 
 
