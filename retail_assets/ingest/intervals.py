@@ -42,9 +42,10 @@ class IntervalsReport:
 
 def write_intervals(session: Session, days: Days) -> IntervalsReport:
     """Replace the days of ``trading_days`` and ``interval_sales``."""
-    from retail_assets.ingest.lines import blocks
+    from retail_assets.ingest.lines import ONE_THREAD, blocks
 
     settings = session.warehouse.settings
+    session.execute(ONE_THREAD)
     create_given_hours(session, days)
     session.execute(_seen(days))
     session.execute(f"CREATE OR REPLACE TEMP TABLE opening AS {_opening(settings, days)}")

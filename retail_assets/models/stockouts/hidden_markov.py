@@ -178,6 +178,8 @@ def smooth(series: Series, params: HmmParams) -> Smoothed:
         p_back,
         by_phase,
     )
+    # Weight 0: not in the range, so not missing. Sales say nothing there, the prior would.
+    p_out[series.weight == 0.0] = 0.0
     return Smoothed(p_out, p_back, float(statistics[k.LOG_LIK]), statistics, by_phase)
 
 

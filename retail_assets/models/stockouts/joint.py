@@ -355,15 +355,22 @@ def _product_status(work: _Work, rate: Floats, alpha: Floats, product: int) -> P
         params=fit.params,
         out_after_sale=float(run_outs / transactions),
         restock_hazard=float(restocks / waits) if waits > 0 else float("nan"),
-        spans=StatusSpans.of(smoothed.p_out, test),
+        spans=_listed_part(work.store, product, StatusSpans.of(smoothed.p_out, test)),
         soft=SoftSpans.of(smoothed.p_out),
         method="hmm",
         low_power=bool(power < hmm.LOW_POWER_BELOW),
         expected_sales_per_outage=missed,
         log_lik=smoothed.log_lik,
-        share_out=smoothed.share_out,
+        share_out=float(smoothed.p_out[series.weight > 0.0].mean()),
         converged=fit.converged,
     )
+
+
+def _listed_part(store: StorePanel, product: int, spans: StatusSpans) -> StatusSpans:
+    if store.listed is None:
+        return spans
+    first, stop = store.listed[product]
+    return spans.within(int(first), int(stop))
 
 
 def _by_rule(work: _Work, product: int) -> ProductStatus:
@@ -377,7 +384,7 @@ def _by_rule(work: _Work, product: int) -> ProductStatus:
         params=work.params[product],
         out_after_sale=float("nan"),
         restock_hazard=float("nan"),
-        spans=StatusSpans.of(p_out, test),
+        spans=_listed_part(work.store, product, StatusSpans.of(p_out, test)),
         soft=SoftSpans.empty(),
         method="rule",
         low_power=True,

@@ -93,6 +93,7 @@ class _Store:
     def __init__(self, fit: StatusFit, number: int, store: StorePanel) -> None:
         status = fit.stores[number]
         self.weight = status.weight
+        self.outside = [store.unlisted(j) for j in range(fit.panel.n_products)]
         self.products = [_product(fit, number, store, j) for j in range(fit.panel.n_products)]
         # Bit j of an interval's code: product j is out at its start.
         self.code = np.zeros(store.n_intervals, np.int64)
@@ -123,6 +124,9 @@ class _Store:
                 params.initial_out,
                 rng.random(len(mean)),
             )
+            unlisted = self.outside[j]
+            if unlisted is not None:
+                out[unlisted] = False
             self.code = others | (out.astype(np.int64) << j)
             if redraw_hazards:
                 _redraw(product, out, rng)
@@ -139,14 +143,22 @@ class _Store:
         )
         own = without[:, j].copy()
         without[:, j] = with_out[:, j] = 0.0
-        evidence = -self.weight * (with_out - without).sum(axis=1)[row]
+        more = with_out - without
+        evidence = -self.weight * more.sum(axis=1)[row]
+        for k, outside in enumerate(self.outside):
+            if outside is not None:  # what is not in the range cannot sell more
+                evidence[outside] += self.weight[outside] * more[row[outside], k]
         both = (without > 0) & (with_out > 0)
         gain = np.log(np.where(both, with_out, 1.0) / np.where(both, without, 1.0))
         for k, other in enumerate(self.products):
             if k != j:
                 at = other.interval
                 evidence[at] += other.transactions * gain[row[at], k]
-        return self.weight * own[row], np.clip(evidence, -MAX_EVIDENCE, MAX_EVIDENCE)
+        mean = self.weight * own[row]
+        unlisted = self.outside[j]
+        if unlisted is not None:
+            mean[unlisted] = evidence[unlisted] = 0.0
+        return mean, np.clip(evidence, -MAX_EVIDENCE, MAX_EVIDENCE)
 
     def spans(self) -> Spans:
         parts = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -77,6 +77,14 @@ class StatusSpans:
     @property
     def n_intervals(self) -> Ints:
         return self.stop - self.start
+
+    def within(self, first: int, stop: int) -> StatusSpans:
+        """The part in which the product was in the range."""
+        kept = (self.stop > first) & (self.start < stop)
+        values = {f.name: getattr(self, f.name)[kept] for f in fields(self)}
+        values["start"] = np.maximum(values["start"], first)
+        values["stop"] = np.minimum(values["stop"], stop)
+        return StatusSpans(**values)
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,13 @@ def block(
     )
 
 
+def n_patterns(stats: PatternStatistics) -> int:
+    """Rows of the block before padding."""
+    return int(
+        np.asarray(block(stats, Priors.default(stats.n_products)).exposure).any(axis=1).sum()
+    )
+
+
 def _without_negligible(stats: PatternStatistics) -> PatternStatistics:
     part: NDArray[np.bool_] = np.any((stats.out > 0.0) & (stats.out < 1.0), axis=1)
     share = stats.exposure[part].sum() / max(stats.exposure.sum(), 1e-300)

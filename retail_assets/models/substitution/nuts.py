@@ -20,8 +20,8 @@ from retail_assets.models.substitution.density import Block, log_posterior
 from retail_assets.models.substitution.laplace import Gaussian
 
 CHAINS = 4
-CHUNK = 50
-ADAPT_CHUNKS = 3
+CHUNK = 25
+ADAPT_CHUNKS = 5
 
 
 class Adaptation(NamedTuple):
@@ -58,9 +58,9 @@ class Chains:
         self._adaptation: Adaptation | None = None
 
     def run(self, shape: Gaussian, data: Block, n_chunks: int) -> NDArray[np.float64]:
-        """(50 n_chunks, 4, D) draws under ``data``, from where the chains stand.
+        """(25 n_chunks, 4, D) draws under ``data``, from where the chains stand.
 
-        The first call finds the step size in 150 further steps that are thrown away.
+        The first call finds the step size in 125 further steps that are thrown away.
         """
         if self._adaptation is None:
             self._adaptation = _untrained()

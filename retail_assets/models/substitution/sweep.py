@@ -65,7 +65,10 @@ def mean_rate(
     total = _cumulative(weight)
     owner = np.repeat(np.arange(out.n_products), np.diff(out.indptr))
     lost = (total[out.stop] - total[out.start]) * chance
-    in_stock = total[-1] - np.bincount(owner, lost, out.n_products)
+    whole = total[-1] - total[0]
+    if store.listed is not None:
+        whole = total[store.listed[:, 1]] - total[store.listed[:, 0]]
+    in_stock = whole - np.bincount(owner, lost, out.n_products)
     sold = np.array([store.sales(j)[1].sum() for j in range(out.n_products)], dtype=np.float64)
     rate: NDArray[np.float64] = sold / np.maximum(in_stock, 1e-9)
     return rate
@@ -84,6 +87,7 @@ def sweep_store(
     edges = np.unique(
         np.concatenate(
             [np.array([0, store.n_intervals]), days, out.start, out.stop]
+            + ([] if store.listed is None else [store.listed.ravel()])
             + [edge for at, _, _ in ran_out for edge in (at, at + 1)]
         ).astype(np.int64)
     )
@@ -100,12 +104,17 @@ def sweep_store(
         counts[:, j] = np.diff(_cumulative(sold)[np.searchsorted(interval, edges)])
     # A sale inside a certain outage contradicts the status: it is not evidence on rates.
     counts[fraction >= 1.0] = 0.0
+    # Outside the range a product is neither missed nor sold: no flow from it, no count of it.
+    listed = np.ones(counts.shape, dtype=bool)
+    if store.listed is not None:
+        listed = (start[:, None] >= store.listed[:, 0]) & (start[:, None] < store.listed[:, 1])
+        fraction[~listed] = counts[~listed] = 0.0
     sweep = Sweep(
         start,
         fraction,
         np.diff(_cumulative(weight)[edges]),
         counts,
-        np.ones(counts.shape, dtype=bool),
+        listed,
         np.zeros(len(start), dtype=bool),
     )
     return sweep if rate is None else _set_apart(sweep, ran_out, rate)

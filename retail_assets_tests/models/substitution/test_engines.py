@@ -79,7 +79,7 @@ def test_density_and_gradient_are_those_of_a_plain_twin(model) -> None:
     points = rng.normal(-1.0, 0.7, (2, 9))
     ours = np.asarray(density.log_posteriors(points, data, markov))
     twin = np.array([_twin(x, stats, priors, model) for x in points])
-    assert ours[1] - ours[0] == pytest.approx(twin[1] - twin[0], rel=1e-9)
+    assert ours[1] - ours[0] == pytest.approx(twin[1] - twin[0], rel=1e-7)
     slope = np.asarray(jax.grad(density.log_posterior)(points[0], data, markov))
     for k in range(9):
         step = np.zeros(9)
@@ -138,7 +138,7 @@ def test_variational_fit_matches_the_best_gaussian_of_a_log_gamma(conjugate) -> 
 def test_nuts_reproduces_a_gamma_and_a_uniform(conjugate) -> None:
     _, data = conjugate
     shape = fit_laplace(np.array([-1.0, -1.0, 0.3, -0.2]), data, False)
-    draws = Chains(shape, False, seed=2).run(shape, data, 20)
+    draws = Chains(shape, False, seed=2).run(shape, data, 40)
     assert draws.shape == (1000, 4, 4)
     lam, alpha = density.to_rates(draws.reshape(-1, 4), 1, 2)
     for j, k in enumerate((9.5, 30.5)):
