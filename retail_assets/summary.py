@@ -39,7 +39,7 @@ ORDER BY q025 DESC LIMIT 5
 _SCENARIOS = """
 SELECT category, scenario, goal, diff_mean, diff_ci_low, diff_ci_high, verdict
 FROM assortment_scenarios s JOIN substitution_diagnostics d USING (category, choice_model)
-WHERE d.chosen AND verdict <> 'base' ORDER BY diff_mean DESC
+WHERE d.chosen AND verdict <> 'base' ORDER BY diff_mean DESC LIMIT 8
 """
 
 
@@ -72,8 +72,8 @@ def _stockouts(session: Session, console: Console) -> None:
         return
     console.print(f"Out of stock     {overall[0][0]:.1%} of product time, most of it:")
     for _, name, share, low_power in session.sql(_STOCKOUTS).fetchall():
-        weak = "  (low power: few sales, not certain)" if low_power else ""
-        console.print(f"  {name:<34} {share:6.1%} of its time{weak}")
+        weak = "  (low power: not certain)" if low_power else ""
+        console.print(f"  {name:<34} {share:6.1%} of its time{weak}", soft_wrap=True)
 
 
 def _substitutions(session: Session, console: Console) -> None:
