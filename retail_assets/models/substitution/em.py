@@ -266,9 +266,8 @@ def _expect(store, out, exposure, counts, precision, arrival_rate, row, markov):
         e = exposure[p]
         if e <= 0.0:
             continue
-        s = store[p]
+        s, lam = store[p], arrival_rate[store[p]]
         total[s] += e
-        lam = arrival_rate[s]
         visits = lam
         inverse = np.empty((0, 0))
         if markov:

@@ -218,8 +218,6 @@ def _summarise(
     informed = np.zeros(len(source), bool)
     if priors is not None:
         informed = priors.informed()[source, target]
-    khat = np.nanquantile(np.concatenate([block.khat for block in blocks]), 0.9)
-    nan = float("nan")
     return SubstitutionPosterior(
         products=panel.products,
         store_ids=tuple(store.store_id for store in panel.stores),
@@ -232,22 +230,31 @@ def _summarise(
         n_oos_customers=customers,
         contraction=contraction,
         flag=flags(customers, contraction, informed),
-        diagnostics=Diagnostics(
-            engine="laplace",
-            choice_model="one_step",
-            resolved=False,
-            holdout_loglik_one_step=nan,
-            holdout_loglik_markov_chain=nan,
-            holdout_se=nan,
-            elbo=nan,
-            khat=float(khat),
-            rhat=nan,
-            min_ess=nan,
-            ppc_p=nan,
-            dispersion=float(dispersion.max()),
-            n_imputations=count,
-            seconds=time.perf_counter() - began,
-        ),
+        diagnostics=_diagnostics(blocks, dispersion, count, began),
+    )
+
+
+def _diagnostics(
+    blocks: list[Blocks], dispersion: NDArray[np.float64], count: int, began: float
+) -> Diagnostics:
+    """k̂ is the ninth decile over targets; what was not computed is nan."""
+    khat = np.nanquantile(np.concatenate([block.khat for block in blocks]), 0.9)
+    nan = float("nan")
+    return Diagnostics(
+        engine="laplace",
+        choice_model="one_step",
+        resolved=False,
+        holdout_loglik_one_step=nan,
+        holdout_loglik_markov_chain=nan,
+        holdout_se=nan,
+        elbo=nan,
+        khat=float(khat),
+        rhat=nan,
+        min_ess=nan,
+        ppc_p=nan,
+        dispersion=float(dispersion.max()),
+        n_imputations=count,
+        seconds=time.perf_counter() - began,
     )
 
 

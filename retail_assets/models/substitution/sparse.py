@@ -155,34 +155,32 @@ def target_statistics(
     parts, sources, seen = [], [], []
     for j in range(n):
         series = [_series(store, out[s], weight[s], j) for s, store in enumerate(panel.stores)]
-        if candidates is not None:
-            chosen = np.asarray(candidates[j], np.int64)
-        else:
+        if candidates is None:
             forced = np.asarray((known_pairs or {}).get(j, ()), np.int64)
             chosen = _choose(series, out, j, forced, n_candidates)
+        else:
+            chosen = np.asarray(candidates[j], np.int64)
         rows, pair_exposure = _group(series, out, days, chosen)
         parts.append(rows)
         sources.append(chosen)
         seen.append(pair_exposure)
     stacked = np.concatenate(parts)
-    counts = [len(c) for c in sources]
-    exposure_out = np.array(gone)
+    counts, exposure_out = [len(c) for c in sources], np.array(gone)
     return TargetStatistics(
         row_ptr=_pointer([len(part) for part in parts]),
         pair_ptr=_pointer(counts),
         store=stacked[:, 0].astype(np.int64),
         mask=stacked[:, 1].astype(np.int64),
-        exposure=stacked[:, 2].copy(),
-        counts=stacked[:, 3].copy(),
-        cell_exposure_sq=stacked[:, 4].copy(),
-        cell_cross=stacked[:, 5].copy(),
-        cell_counts_sq=stacked[:, 6].copy(),
+        **{name: stacked[:, 2 + k].copy() for k, name in enumerate(_SUMS)},
         source=np.concatenate(sources),
         target=np.repeat(np.arange(n), counts),
         seen_out=np.concatenate(seen),
         exposure_out=exposure_out,
         exposure_in=everything[:, None] - exposure_out,
     )
+
+
+_SUMS = ("exposure", "counts", "cell_exposure_sq", "cell_cross", "cell_counts_sq")
 
 
 @dataclass(frozen=True)
