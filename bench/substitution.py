@@ -1,6 +1,6 @@
 """Step 2: intervals that hold the truth, from known statuses and from receipts alone.
 
-    python -m bench substitution            20 seeds a preset, about 15 minutes on 2 cores
+    python -m bench substitution            20 seeds a preset, about 12 minutes on 2 cores
     python -m bench substitution --quick    2 seeds; not for claims
     python -m bench substitution --large    also 1,000 products x 200,000 intervals
 
@@ -92,7 +92,7 @@ def compare(name: str, seed: int) -> dict[str, Found]:
     truth = own_history.truth
     mean_level = np.array([weight.mean() for weight in level])
     cases = {"oracle": ([known], level), "pos": (JointPaths(status), status.weight)}
-    if name.startswith("common_shock"):
+    if name.startswith(("common_shock", "fast_cycle")):
         cases["level"] = ([known], status.weight)
     return {
         case: _fit(panel, out, weight, truth, mean_level, seed)

@@ -50,7 +50,7 @@ PathSampler = Callable[[np.random.Generator, Rates | None], Sequence[Spans]]
 N_IMPUTATIONS = 20
 SETTLING = 3  # sweeps of data augmentation thrown away; it starts at the joint EM's estimate
 MIN_CHUNKS = 30  # of NUTS: 30 x 25 x 4 = 3,000 draws, more until R̂ < 1.01
-MAX_PASSES = 3
+MAX_PASSES = 6
 WALK_OVER = 5
 MAX_RHAT = 1.01
 
