@@ -242,14 +242,14 @@ def describe(
         np.array([s.diff_ci_low for s in shown]) / 100,
         np.array([s.diff_ci_high for s in shown]) / 100,
         resolved,
-        unit=f"{currency} of {results[0].goal} over the last quarter lived again",
+        unit=f"{currency} of {results[0].goal} over the last quarter",
         title=f"{category}: what if",
     )
     header = ("scenario", "difference", "95 % from", "to", "P(improves)", "verdict")
     rows: list[tuple[object, ...]] = []
-    for s in shown:
+    for name, s in zip(names, shown, strict=True):
         money = (s.diff_mean / 100, s.diff_ci_low / 100, s.diff_ci_high / 100)
-        rows.append((s.scenario, *money, s.p_improves, s.verdict))
+        rows.append((name, *money, s.p_improves, s.verdict))
     return {
         "assortment_scenarios": {
             "forest": metadata.picture(forest, "scenarios against the base"),

@@ -30,5 +30,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.Markdow
 
 
 def _text(cell: object) -> str:
-    shown = f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    shown = str(cell)
+    if isinstance(cell, float):
+        shown = f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3f}"
     return shown.replace("|", "\\|")

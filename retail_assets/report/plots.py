@@ -178,7 +178,9 @@ def scenario_forest(
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel(f"difference to the base, {unit} (95 % interval; grey = unresolved)")
+    axis.set_xlabel(
+        f"difference to the base, {unit}\n(95 % interval; grey = unresolved)", fontsize=8
+    )
     axis.set_title(title, fontsize=9)
     return _png(figure)
 
