@@ -179,7 +179,9 @@ def scenario_forest(
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel(
-        f"difference to the base, {unit}\n(95 % interval; grey = unresolved)", fontsize=8
+        f"difference to the base, {unit}\n(95 % interval; grey = unresolved)",
+        fontsize=8,
+        loc="right",
     )
     axis.set_title(title, fontsize=9)
     return _png(figure)
