@@ -11,7 +11,6 @@ from datetime import date
 import dagster as dg
 
 from retail_assets.settings import Settings
-from retail_assets.warehouse import Scope
 
 _settings = Settings.load()
 
@@ -28,14 +27,3 @@ def days_of(context: dg.AssetExecutionContext) -> tuple[date, date]:
     """First and last business day of the run's partition or range."""
     keys = context.partition_key_range
     return date.fromisoformat(keys.start), date.fromisoformat(keys.end)
-
-
-def scope_of(context: dg.AssetExecutionContext) -> Scope:
-    """What the run replaces: its range of days, its category, or the whole table."""
-    if not context.has_partition_key and not context.has_partition_key_range:
-        return None
-    if context.has_partition_key and isinstance(
-        context.assets_def.partitions_def, dg.DynamicPartitionsDefinition
-    ):
-        return str(context.partition_key)
-    return days_of(context)

@@ -5,7 +5,26 @@ import dagster as dg
 from retail_assets.partitions import DAYS
 from retail_assets.warehouse import Warehouse
 
-DERIVED = "derived from receipts"
+
+@dg.asset_check(
+    asset="products",
+    additional_deps=["stores"],
+    description="Products and stores were landed, not derived from the receipts.",
+)
+def references_landed(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
+    """Warn when all products share one category, or all stores the default hours."""
+    with warehouse.session() as session:
+        derived = {
+            table: session.sql(
+                f"SELECT count(*) FROM {table} WHERE origin = 'receipts'"
+            ).fetchall()[0][0]
+            for table in ("products", "stores")
+        }
+    return dg.AssetCheckResult(
+        passed=not any(derived.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={f"{table}_derived_from_receipts": count for table, count in derived.items()},
+    )
 
 
 @dg.asset_check(asset="landing_files", description="Every landed file could be read.")
