@@ -37,7 +37,8 @@ class Table:
     key : tuple of str
         No two rows agree in all of these; empty: no key is enforced.
     partition : str or None
-        Column a write replaces by: ``business_date``, ``category`` or None (whole).
+        Column a write replaces by: a day (``business_date``, ``date``, ``as_of``),
+        ``category`` or None (whole).
     landed : bool
         True: read from landing files by column name; other columns are optional.
     rules : tuple of str
@@ -56,6 +57,11 @@ class Table:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def by_day(self) -> bool:
+        """The table is cut by day: a write replaces a range of days."""
+        return any(c.name == self.partition and c.type == "DATE" for c in self.columns)
 
     @property
     def required_columns(self) -> tuple[str, ...]:

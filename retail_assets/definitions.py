@@ -12,9 +12,22 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
-from retail_assets.assets import assortment, ingest, inventory, report, substitution  # noqa: E402
+from retail_assets.assets import (  # noqa: E402
+    assortment,
+    cold_start,
+    ingest,
+    inventory,
+    report,
+    stock,
+    substitution,
+)
 from retail_assets.automation import jobs, sensors  # noqa: E402
-from retail_assets.checks import ingest_checks, model_checks  # noqa: E402
+from retail_assets.checks import (  # noqa: E402
+    cold_start_checks,
+    ingest_checks,
+    model_checks,
+    stock_checks,
+)
 from retail_assets.settings import Settings  # noqa: E402
 from retail_assets.warehouse import Warehouse  # noqa: E402
 
@@ -27,8 +40,12 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
     >>> build_definitions({"warehouse": Warehouse(settings)})  # doctest: +SKIP
     """
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([ingest, inventory, substitution, assortment, report]),
-        asset_checks=dg.load_asset_checks_from_modules([ingest_checks, model_checks]),
+        assets=dg.load_assets_from_modules(
+            [ingest, inventory, substitution, cold_start, stock, assortment, report]
+        ),
+        asset_checks=dg.load_asset_checks_from_modules(
+            [ingest_checks, model_checks, cold_start_checks, stock_checks]
+        ),
         jobs=jobs.JOBS,
         sensors=[sensors.landing_sensor],
         resources={"warehouse": Warehouse(Settings.load()), **(overrides or {})},

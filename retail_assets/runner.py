@@ -130,7 +130,24 @@ class _Run:
             self.console.print("  receipts up to date")
         for category in self._stale_categories(bool(ranges)):
             self._job("models", f"models of {category}", category=category)
+        for first, last in self._days_to_know(ranges):
+            self._job("cold_start", f"styles as known {first} to {last}", days=(first, last))
+        self._job("stock", "stock of the coming weeks")
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
+
+    def _days_to_know(self, changed: list[tuple[date, date]]) -> list[tuple[date, date]]:
+        """Days whose knowledge changed: the first changed day and all after it."""
+        with self.warehouse.session() as session:
+            query = (
+                "SELECT min(day), max(day) FROM (SELECT business_date AS day FROM trading_days"
+                " UNION ALL SELECT date FROM style_trials)"
+            )
+            first, last = session.sql(query).fetchall()[0]
+        if last is None:
+            return []
+        if not self.force and self.warehouse.exists("cold_start_posterior"):
+            first = min((day for day, _ in changed), default=last)
+        return [(first, last)]
 
     def _stale_categories(self, new_receipts: bool) -> list[str]:
         with self.warehouse.session() as session:
@@ -142,7 +159,8 @@ class _Run:
         if new_receipts or self.force:
             return every
         last = self.until if self.until in self.wanted else "assortment_scenarios"
-        done = self.warehouse.partitions(last) if contract.table(last).partition else set(every)
+        by_category = contract.table(last).partition == "category"
+        done = self.warehouse.partitions(last) if by_category else set(every)
         return [category for category in every if category not in done]
 
     def _job(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from retail_assets.errors import SettingsError
 
 HOME_VARIABLE = "RETAIL_ASSETS_HOME"
 LANDING_VARIABLE = "RETAIL_ASSETS_LANDING"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,20 @@ class Settings:
         settings = Settings(home=root, landing=Path(where or root / "landing").absolute(), **values)
         settings._check()
         return settings
+
+    def read_rules(self, name: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+        """Rules of ``<home>/rules/<name>``, parsed; those of an empty file where there is none.
+
+        Raises
+        ------
+        SettingsError
+            With the file, the entry and what it may be.
+        """
+        path = self.rules / name
+        try:
+            return parse(tomllib.loads(path.read_text()) if path.exists() else {})
+        except (tomllib.TOMLDecodeError, ValueError) as error:
+            raise SettingsError(f"{path}: {error}") from None
 
     def save(self, **changes: Any) -> Settings:
         """Write changed values to ``<home>/settings.toml``; other values stay, comments do not."""

@@ -108,11 +108,11 @@ class Staging:
                 continue
             values = {k: str(v) for k, v in (partition or {}).items() if v is not None}
             if day is not None:
-                values = {"business_date": str(day)}
+                values = {str(self.table.partition): str(day)}
             for column, about in statistics.items():
                 self._nulls[column.strip('"')] += int(about.get("null_count", 0))
             if self._by_day and not values:
-                self._nulls["business_date"] += count
+                self._nulls[str(self.table.partition)] += count
             stats = json.dumps({"numRecords": count})
             path = str(Path(file).relative_to(self._where))
             now = int(time.time() * 1000)
@@ -126,11 +126,11 @@ class Staging:
         which = mark(self.table, absent)
         if absent:
             rows = f"SELECT * EXCLUDE ({', '.join(sorted(absent))}) FROM ({rows})"
-        where, split = self._where, ""
+        where, split, column = self._where, "", self.table.partition
         if day is not None:
-            where = where / f"business_date={day}"
+            where = where / f"{column}={day}"
             rows = (
-                f"SELECT * EXCLUDE business_date FROM ({rows}) WHERE CASE WHEN business_date ="
+                f"SELECT * EXCLUDE {column} FROM ({rows}) WHERE CASE WHEN {column} ="
                 f" DATE '{day}' THEN true ELSE error('a row of another day') END"
             )
         where.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ class Staging:
         if self._by_day and day is None:
             target = where
             naming = f"part-{self._token}-{{uuid}}{which}"
-            split = f"PARTITION_BY (business_date), APPEND, FILENAME_PATTERN '{naming}',"
+            split = f"PARTITION_BY ({column}), APPEND, FILENAME_PATTERN '{naming}',"
         return self.connection.execute(
             f"COPY ({rows}) TO '{quoted(str(target))}'"
             f" (FORMAT parquet, {split} {PARQUET}, RETURN_STATS)"
@@ -173,7 +173,7 @@ class Staging:
 
     @property
     def _by_day(self) -> bool:
-        return self.table.partition == "business_date"
+        return self.table.by_day
 
     @property
     def _text_partition(self) -> bool:
@@ -191,7 +191,7 @@ class Staging:
         if not files:
             return f"({nothing(self.table)})"
         listed = ", ".join(f"'{quoted(str(self._where / f.path))}'" for f in files)
-        hive = ", hive_partitioning = true, hive_types = {'business_date': DATE}"
+        hive = f", hive_partitioning = true, hive_types = {{'{self.table.partition}': DATE}}"
         read = f"read_parquet([{listed}], union_by_name = true{hive if self._by_day else ''})"
         return f"({nothing(self.table)} UNION ALL BY NAME SELECT * FROM {read})"
 

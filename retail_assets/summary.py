@@ -42,6 +42,23 @@ FROM assortment_scenarios s JOIN substitution_diagnostics d USING (category, cho
 WHERE d.chosen AND verdict <> 'base' ORDER BY diff_mean DESC LIMIT 8
 """
 
+# The youngest style of each way of counting, with what was expected of it before its first trial.
+_NEWEST = """
+SELECT coalesce(p.name, s.product_id), source, n, p_mean, p_lo95, p_hi95, prior_mean, days_known
+FROM cold_start_posterior s LEFT JOIN products p USING (product_id)
+WHERE as_of = (SELECT max(as_of) FROM cold_start_posterior) AND young AND n > 0
+ORDER BY source, days_known, n DESC LIMIT 4
+"""
+
+_ORDERS = """
+SELECT coalesce(p.name, r.product_id), r.size, warehouse, order_qty, f.stockout_prob
+FROM reorder_plan r LEFT JOIN products p USING (product_id)
+LEFT JOIN inventory_forecast f USING (product_id, warehouse)
+WHERE order_qty > 0 AND f.week = 1 ORDER BY order_qty DESC LIMIT 5
+"""
+
+SAYS = {"pos_trials": "of its category's receipts", "style_trials": "of the boxes"}
+
 
 def show(settings: Settings, console: Console) -> None:
     """Print receipts, stock-outs, substitutions and scenarios, as far as they exist."""
@@ -51,6 +68,8 @@ def show(settings: Settings, console: Console) -> None:
         _stockouts(session, console)
         _substitutions(session, console)
         _scenarios(session, settings, console)
+        _newest(session, console)
+        _orders(session, console)
     console.print("\nLook further")
     console.print(f"  every table   duckdb {settings.database}", soft_wrap=True)
     console.print(f"  the graph     retail-assets ui --home {settings.home}", soft_wrap=True)
@@ -92,3 +111,24 @@ def _scenarios(session: Session, settings: Settings, console: Console) -> None:
     for _, scenario, goal, mean, low, high, verdict in rows:
         money = f"{mean / 100:+10,.0f}   [{low / 100:+,.0f}, {high / 100:+,.0f}]"
         console.print(f"  {scenario:<44} {money} {goal}, {verdict}", soft_wrap=True)
+
+
+def _newest(session: Session, console: Console) -> None:
+    rows = session.sql(_NEWEST).fetchall()
+    if rows:
+        console.print("New styles       how often they are chosen, 95 % interval:")
+    for name, source, n, mean, low, high, prior, days in rows:
+        console.print(
+            f"  {name:<24} {mean:5.1%}   [{low:.1%}, {high:.1%}] {SAYS[source]} after {days} days "
+            f"and {n:,.0f} of them; expected before: {prior:.0%}",
+            soft_wrap=True,
+        )
+
+
+def _orders(session: Session, console: Console) -> None:
+    rows = session.sql(_ORDERS).fetchall()
+    if rows:
+        console.print("Order now        units, warehouse, P(short) in the coming week:")
+    for name, size, warehouse, units, short in rows:
+        what = f"{name}, {size}"
+        console.print(f"  {what:<34} {units:6,}   {warehouse:<10} {short:.0%}", soft_wrap=True)

@@ -306,7 +306,8 @@ def _select(table: contract.Table, columns: tuple[str, ...] | None, files: str, 
 
 
 def _day_of(file: str) -> date:
-    return date.fromisoformat(file.rpartition("business_date=")[2][:10])
+    """Of a file of a table by day: the partition's value is its folder's name."""
+    return date.fromisoformat(re.findall(r"=(\d{4}-\d\d-\d\d)/", file)[-1])
 
 
 def _next(day: date) -> date:

@@ -21,7 +21,7 @@ REFERENCE = ("products", "stores", "shelf", "deliveries")
         asset_spec(
             name,
             deps=("substitution_posterior", "demand_rates", "demand_profile", *REFERENCE),
-            days=("interval_sales", "pos_lines", "trading_days"),
+            every=("interval_sales", "pos_lines", "trading_days"),
             kinds=["numba"],
         )
         for name in (

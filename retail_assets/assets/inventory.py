@@ -18,8 +18,8 @@ TABLES = ("inventory_status", "inventory_status_params", "demand_profile")
 @dg.multi_asset(
     name="infer_inventory_status",
     specs=[
-        *(asset_spec(name, days=DAILY, deps=REFERENCE, kinds=["numba"]) for name in TABLES),
-        asset_spec("inventory_status_score", days=DAILY, deps=[*REFERENCE, "stock_counts"]),
+        *(asset_spec(name, every=DAILY, deps=REFERENCE, kinds=["numba"]) for name in TABLES),
+        asset_spec("inventory_status_score", every=DAILY, deps=[*REFERENCE, "stock_counts"]),
     ],
     partitions_def=CATEGORIES,
 )

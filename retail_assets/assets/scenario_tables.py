@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from retail_assets.assets.fitted_status import demand_level
 from retail_assets.assets.panels import CategoryPanel
-from retail_assets.errors import ModelError, SettingsError
+from retail_assets.errors import ModelError
 from retail_assets.models.panel import Rates
 from retail_assets.report import metadata, plots
 from retail_assets.warehouse import Session
@@ -74,13 +73,11 @@ def scenarios(session: Session, data: CategoryPanel) -> tuple[Scenario, ...]:
     """
     from retail_assets.models.assortment.scenario_rules import DropProducts, parse_scenarios
 
-    path = session.warehouse.settings.rules / "scenarios.toml"
-    try:
-        rules = tomllib.loads(path.read_text()) if path.exists() else {}
+    def parse(rules: Mapping[str, Any]) -> tuple[Scenario, ...]:
         minutes = data.clocks[0].grain / 60e6
-        found = parse_scenarios(rules, data.category, data.panel.products, minutes)
-    except (tomllib.TOMLDecodeError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}") from None
+        return parse_scenarios(rules, data.category, data.panel.products, minutes)
+
+    found = session.warehouse.settings.read_rules("scenarios.toml", parse)
     if len(found) > 1:
         return found
     return (*found, *(DropProducts(f"drop {p}", (p,)) for p in data.panel.products[:10]))

@@ -12,7 +12,11 @@ from retail_assets.warehouse import Session
 
 CODE_VERSION = "1"
 OWNERS = ("team:retail-analytics",)
-ALL_DAYS = dg.AllPartitionMapping()
+ALL = dg.AllPartitionMapping()
+# As-of: a day sees what was known by then, ten years back at most.
+UNTIL = dg.TimeWindowPartitionMapping(
+    start_offset=-3650, allow_nonexistent_upstream_partitions=True
+)
 
 
 def table_schema(name: str) -> dg.TableSchema:
@@ -34,7 +38,8 @@ def asset_spec(
     name: str,
     *,
     deps: Iterable[str] = (),
-    days: Iterable[str] = (),
+    every: Iterable[str] = (),
+    until: Iterable[str] = (),
     kinds: Iterable[str] = (),
     code_version: str = CODE_VERSION,
 ) -> dg.AssetSpec:
@@ -44,16 +49,19 @@ def asset_spec(
     ----------
     deps : iterable of str
         Assets cut the same way, or not cut at all.
-    days : iterable of str
-        Daily assets of which a category needs every day.
+    every : iterable of str
+        Assets cut another way, of which every partition is read.
+    until : iterable of str
+        Daily assets of which a day reads that day and the days before it.
     kinds : iterable of str
         Shown beside DuckDB and Delta: the engine of a model.
     """
     table = contract.table(name)
-    every_day = [dg.AssetDep(day, partition_mapping=ALL_DAYS) for day in days]
+    others = [dg.AssetDep(other, partition_mapping=ALL) for other in every]
+    others += [dg.AssetDep(day, partition_mapping=UNTIL) for day in until]
     return dg.AssetSpec(
         name,
-        deps=[*deps, *every_day],
+        deps=[*deps, *others],
         group_name=table.group,
         description=table.description,
         kinds={"duckdb", "deltalake", *kinds},

@@ -33,7 +33,7 @@ TABLES = (
     specs=[
         asset_spec(
             name,
-            days=("interval_sales", "trading_days"),
+            every=("interval_sales", "trading_days"),
             deps=DEPS,
             kinds=["jax"],
         )

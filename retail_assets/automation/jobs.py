@@ -1,4 +1,4 @@
-"""The jobs. One job holds one kind of partitions, so there are three of them.
+"""The jobs. One job holds one kind of partitions, so there are several.
 
 ``retail-assets run`` chains them in one process; the daemon runs them on their own.
 """
@@ -15,6 +15,10 @@ EXECUTOR = dg.in_process_executor
 DAILY = ("raw_pos", "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 REFERENCE = ("landing_files", *(table.name for table in contract.landed_tables()))
 MODELS = tuple(name for name, table in contract.tables().items() if table.partition == "category")
+COLD_START = tuple(
+    n for n, t in contract.tables().items() if t.group == "cold_start" and t.partition
+)
+STOCK = ("inventory_forecast", "reorder_plan")
 
 references = dg.define_asset_job(
     "references",
@@ -31,10 +35,20 @@ models = dg.define_asset_job(
     dg.AssetSelection.assets(*MODELS),
     description="Stock-outs, substitution and what-if of the chosen categories.",
 )
+cold_start = dg.define_asset_job(
+    "cold_start",
+    dg.AssetSelection.assets(*COLD_START),
+    description="Trials, priors and posteriors of the styles, as known on the chosen days.",
+)
+stock = dg.define_asset_job(
+    "stock",
+    dg.AssetSelection.assets(*STOCK),
+    description="Projected stock of the coming weeks, and what to order.",
+)
 publish = dg.define_asset_job(
     "publish",
     dg.AssetSelection.assets("retail_duckdb"),
     description="Write retail.duckdb, the database people open.",
 )
 
-JOBS = (references, ingest, models, publish)
+JOBS = (references, ingest, models, cold_start, stock, publish)

@@ -13,7 +13,6 @@ from retail_assets.simulator.engine import History
 from retail_assets.simulator.receipts import price_on
 from retail_assets.simulator.specs import CategorySpec, ProductInfo, TrialSpec, WarehouseSpec
 
-WAREHOUSE = "central"
 DAYS_A_WEEK = 7.0
 N_CLIENTS = 2003
 
@@ -55,8 +54,8 @@ def trials_and_shipments(history: History, trials: TrialSpec) -> tuple[pd.DataFr
     clients = np.arange(len(shipments)) * 7919 % N_CLIENTS
     shipments["client_id"] = [f"c{n:04d}" for n in clients]
     return (
-        pd.concat(counted, ignore_index=True).assign(warehouse=WAREHOUSE, channel="box"),
-        shipments.assign(warehouse=WAREHOUSE),
+        pd.concat(counted, ignore_index=True).assign(warehouse=trials.warehouse, channel="box"),
+        shipments.assign(warehouse=trials.warehouse),
     )
 
 
@@ -107,6 +106,23 @@ def warehouse_stock(history: History, warehouse: WarehouseSpec) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def box_stock(trials: TrialSpec, shipments: pd.DataFrame, n_weeks: float) -> pd.DataFrame:
+    """What the box service has and has sent: stock of its own, and units not yet settled."""
+    sent = shipments.groupby("product_id", sort=False)["kept"]
+    weekly = sent.size() / n_weeks
+    return pd.DataFrame(
+        {
+            "product_id": weekly.index,
+            "warehouse": trials.warehouse,
+            "on_hand": np.rint(trials.weeks_on_hand * weekly.to_numpy()).astype(int),
+            "out_with_clients": sent.agg(lambda kept: int((kept == "").sum())).to_numpy(),
+            "on_order": 0,
+            "lead_time_days": WarehouseSpec.lead_time_days,
+            "lead_time_sd": WarehouseSpec.lead_time_sd,
+        }
+    )
 
 
 def sale_events(history: History) -> pd.DataFrame:

@@ -219,6 +219,10 @@ class TrialSpec:
         Share of shipped styles a client keeps; the rest comes back.
     return_days : float
         Mean days until a return.
+    warehouse : str
+        Where the boxes are packed; it has stock of its own.
+    weeks_on_hand : float
+        That stock, in weeks of what is sent.
     """
 
     mean: tuple[tuple[str, float], ...]
@@ -226,6 +230,8 @@ class TrialSpec:
     per_day: float = 4.0
     keep_rate: float = 0.7
     return_days: float = 9.0
+    warehouse: str = "boxes"
+    weeks_on_hand: float = 5.0
 
 
 @dataclass(frozen=True)

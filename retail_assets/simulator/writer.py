@@ -100,12 +100,16 @@ def _tables(history: History) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "deliveries", reference.deliveries(history)
     if spec.count_days:
         yield "stock_counts", reference.stock_counts(history)
+    stock = []
     if spec.trials is not None:
         trials, shipments = chains.trials_and_shipments(history, spec.trials)
         yield "style_trials", trials
         yield "shipments", shipments
+        stock.append(chains.box_stock(spec.trials, shipments, spec.n_days / 7))
     if spec.warehouse is not None:
-        yield "stock", chains.warehouse_stock(history, spec.warehouse)
+        stock.append(chains.warehouse_stock(history, spec.warehouse))
+    if stock:
+        yield "stock", pd.concat(stock, ignore_index=True)
     events = chains.sale_events(history)
     if len(events):
         yield "sale_events", events
