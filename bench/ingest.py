@@ -366,10 +366,10 @@ def backfill(landing_folder: Path, home: Path) -> dict[str, Any]:
     """One single-run range through Dagster; work is the time inside the assets."""
     os.environ["RETAIL_ASSETS_HOME"] = str(home)
     os.environ["RETAIL_ASSETS_LANDING"] = str(landing_folder)
-    from retail_assets.ingest import intervals, landing, lines, raw
+    from retail_assets.ingest import first_scan, intervals, landing, lines, raw
     from retail_assets.settings import Settings
 
-    found = landing.first_day_and_timezone(Settings.load())
+    found = first_scan.first_day_and_timezone(Settings.load())
     Settings.load().save(first_day=found.first_day, quiet_seconds=0)
     import dagster as dg
 

@@ -50,7 +50,7 @@ def prepare(home: Path, landing: Path | None) -> Settings:
 
 def _with_first_day(settings: Settings) -> Settings:
     """The first landing scan sets the first business day and the time zone."""
-    from retail_assets.ingest.landing import first_day_and_timezone
+    from retail_assets.ingest.first_scan import first_day_and_timezone
 
     if settings.file.exists() and "first_day" in settings.file.read_text():
         return settings

@@ -67,6 +67,7 @@ class Staging:
         rows: duckdb.DuckDBPyRelation | str,
         day: date | None = None,
         absent: Collection[str] = (),
+        encoded: Collection[str] = (),
     ) -> int:
         """Write a batch; columns by name, a missing optional column becomes null.
 
@@ -81,6 +82,9 @@ class Staging:
         absent : collection of str
             Optional columns that are null throughout and are left out of the file: an
             empty column costs as much to write as one of numbers.
+        encoded : collection of str
+            Text columns that a SELECT yields as ENUM. The file holds the same text; writing
+            its dictionary from the enum takes an eighth of the CPU of finding one.
 
         Returns
         -------
@@ -93,7 +97,8 @@ class Staging:
             When a column is unknown or a required one is missing.
         """
         if isinstance(rows, str):
-            written = self._copy(f"SELECT {typed(self.table)} FROM ({rows})", day, absent)
+            columns = typed(self.table, encoded=encoded)
+            written = self._copy(f"SELECT {columns} FROM ({rows})", day, absent)
         else:
             view = f"batch_{self._token}"
             rows.create_view(view, replace=True)
@@ -284,8 +289,14 @@ def _create(folder: Path, table: contract.Table, schema: Schema) -> None:
         write_deltalake(folder, empty, partition_by=partition, mode="append", schema_mode="merge")
 
 
-def typed(table: contract.Table, columns: Sequence[str] | None = None) -> str:
+def typed(
+    table: contract.Table,
+    columns: Sequence[str] | None = None,
+    encoded: Collection[str] = (),
+) -> str:
     """SELECT list that casts the given columns (default: all) to the contract's, all of them.
+
+    Columns that are ``encoded`` stay as they are.
 
     Raises
     ------
@@ -302,7 +313,9 @@ def typed(table: contract.Table, columns: Sequence[str] | None = None) -> str:
             + [f"column {c} is missing" for c in sorted(missing)],
         )
     return ", ".join(
-        f'CAST("{c.name}" AS {c.type}) AS "{c.name}"'
+        f'"{c.name}"'
+        if c.name in encoded
+        else f'CAST("{c.name}" AS {c.type}) AS "{c.name}"'
         if c.name in have
         else f'NULL::{c.type} AS "{c.name}"'
         for c in table.columns

@@ -43,7 +43,7 @@ class Session:
     _viewed: set[str] = field(default_factory=set)
     # Names are looked up on a connection without views: one that binds a view over
     # read_parquet there fails ("cannot take NULL list as parameter").
-    _names: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
+    _names: duckdb.DuckDBPyConnection | None = None
 
     def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> Any:
         """Run SQL; names of contract tables resolve to their current Delta version.
@@ -61,10 +61,24 @@ class Session:
         self._resolve(statement)
         self.connection.execute(statement, parameters)
 
+    def encode(self, name: str, texts: str) -> None:
+        """Create the enum type ``name`` of the texts a SELECT of one column yields.
+
+        Texts that repeat are cheap to group and to write as an enum (``Staging.add``).
+        """
+        self.execute(
+            f"CREATE OR REPLACE TEMP TYPE {name} AS ENUM"
+            f" (SELECT DISTINCT * FROM ({texts}) WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL)"
+        )
+
     def _resolve(self, query: str) -> None:
         words = set(re.findall(r"\w+", query)) & contract.tables().keys()
+        if not words:
+            return
+        if self._names is None:
+            self._names = duckdb.connect()
         try:
-            names = self._names.get_table_names(query) if words else set()
+            names = self._names.get_table_names(query)
         except duckdb.Error:
             # An INSERT into a temporary table, say, which that connection does not know.
             names = words

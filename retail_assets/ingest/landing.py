@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 
 import duckdb
@@ -235,39 +235,6 @@ def remember_first_day(settings: Settings, files: list[LandingFile]) -> None:
     days = [f.first_day for f in files if f.state == "landed" and f.first_day]
     if days and min(days) < settings.first_day:
         settings.save(first_day=min(days))
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the first scan says about a retailer."""
-
-    first_day: date
-    timezone: str
-
-
-def first_day_and_timezone(settings: Settings) -> Found:
-    """First business day of the landed receipts, and the time zone most stores are in.
-
-    Raises
-    ------
-    LandingError
-        When not one file of receipts can be read: the first reason.
-    """
-    from retail_assets.ingest.reference import landed_rows
-
-    wait_until_quiet(settings)
-    with Warehouse(settings).session() as session:
-        files = scan(session)
-        days = [f.first_day for f in files if f.state == "landed" and f.first_day]
-        if not days:
-            failed = [f for f in files if f.state == "failed" and f.table_name in (POS, None)]
-            if failed:
-                raise LandingError(str(failed[0].error).partition(": ")[2], file=failed[0].file)
-            what = "no receipts have landed"
-            raise LandingError(what, file=str(settings.landing), remedy="put files under pos/")
-        zones = landed_rows(session, "stores", files, "timezone")
-    common = max(sorted(set(zones)), key=zones.count) if zones else settings.timezone
-    return Found(min(days), common)
 
 
 def wait_until_quiet(settings: Settings) -> None:

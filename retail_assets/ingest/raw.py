@@ -6,7 +6,7 @@ held of files that left, wait or failed. Typing and judging them is lines.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -14,6 +14,7 @@ from itertools import groupby
 from retail_assets import contract
 from retail_assets.errors import LandingError
 from retail_assets.ingest import mapping as mappings
+from retail_assets.ingest.blocks import Days
 from retail_assets.ingest.columns import select_ours
 from retail_assets.ingest.files import open_file
 from retail_assets.ingest.landing import LandingFile, present
@@ -26,7 +27,7 @@ BATCH_ROWS = 1_000_000
 BATCH_FILES = 64
 """One COPY covers this much: small files share Parquet files, memory stays bounded."""
 
-Days = tuple[date, date]
+ENCODED = ("source_file", "source_version")
 
 OPTIONAL = {c.name for c in columns_of(POS)} - set(required_of(POS)) | {"payload", "problem"}
 
@@ -49,14 +50,21 @@ def write_raw_pos(session: Session, days: Days) -> RawReport:
     mapping = mappings.load(settings.landing)
     # Line numbers count up within a file, and a file is read once.
     with session.staging("raw_pos", days, keyed=False) as staging:
+        session.encode("file_text", _values(f.file for f in files))
+        session.encode("version_text", _values(f.version for f in files))
         kept = staging.add(_kept(session, here, days))
         for day, batch in _batches(files):
             texts = [f"({lines_of(session, f, mapping, days)})" for f in batch]
             absent = {c for c in OPTIONAL if all(_is_null(c, text) for text in texts)}
-            staging.add(" UNION ALL BY NAME ".join(texts), day, absent)
+            staging.add(" UNION ALL BY NAME ".join(texts), day, absent, ENCODED)
         _check_counts(session, files, days, staging.staged)
         rows = staging.commit()
     return RawReport(rows, tuple(f.file for f in files), kept)
+
+
+def _values(texts: Iterable[str]) -> str:
+    listed = ", ".join(f"('{quoted(text)}')" for text in texts)
+    return f"VALUES {listed}" if listed else "SELECT '' WHERE false"
 
 
 def _check_counts(session: Session, files: list[LandingFile], days: Days, staged: str) -> None:
@@ -117,7 +125,7 @@ def _only_day(file: LandingFile) -> date | None:
 def lines_of(
     session: Session, file: LandingFile, mapping: LandingMapping, days: Days | None = None
 ) -> str:
-    """SELECT of a file's lines as rows of ``raw_pos``."""
+    """SELECT of a file's lines as rows of ``raw_pos``; the file and its version as enums."""
     settings = session.warehouse.settings
     how = mapping.of(file.file)
     assert how is not None, f"{file.file} landed"
@@ -128,7 +136,8 @@ def lines_of(
     constant = {"source_file", "source_version", "business_date"}
     columns = [c.name for c in contract.table(POS).columns if c.name not in constant]
     rows = (
-        f"SELECT '{quoted(file.file)}' AS source_file, '{file.version}' AS source_version,"
+        f"SELECT '{quoted(file.file)}'::file_text AS source_file,"
+        f" '{file.version}'::version_text AS source_version,"
         f" {', '.join(columns)}, {day} AS business_date"
         f" FROM ({select_ours(opened, file.file, how)})"
     )

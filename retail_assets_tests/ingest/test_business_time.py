@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retail_assets.ingest.hours import create_shifts
+from retail_assets.ingest.reference import write_reference
 from retail_assets.ingest.times import business_day, dated, instant, timestamp
 from retail_assets.settings import Settings
 
@@ -30,13 +32,36 @@ def test_local_times_become_the_instants_that_zoneinfo_says(cases):
     connection = _connection()
     connection.execute("CREATE TABLE c (zone VARCHAR, local TIMESTAMP)")
     connection.executemany("INSERT INTO c VALUES (?, ?)", cases)
-    found = connection.execute(f"SELECT {instant('zone', 'local')} FROM c").fetchall()
+    found = connection.execute(f"SELECT {instant('zone', 'local', 'NULL')} FROM c").fetchall()
     for (zone, local), (got,) in zip(cases, found, strict=True):
         first = local.replace(tzinfo=ZoneInfo(zone))
         # A repeated hour is its second pass; a skipped one is read with the offset before.
         twice = first.utcoffset() > first.replace(fold=1).utcoffset()
         wanted = first.replace(fold=1) if twice else first
         assert got == wanted.astimezone(UTC)
+
+
+@pytest.mark.parametrize("start", [0, 5])
+@pytest.mark.parametrize("year", [2011, 2024])  # at the end of 2011 Apia skipped a day
+def test_the_offset_of_a_whole_day_changes_no_instant(new_shop, year, start):
+    shop = new_shop(day_starts_hour=start)
+    shop.write("stores.csv", "store_id,timezone\n" + "".join(f"{z},{z}\n" for z in ZONES))
+    shop.scan()
+    with shop.warehouse.session() as session:
+        write_reference(session, "stores")
+    with shop.warehouse.session() as session:
+        create_shifts(session, (date(year, 1, 1), date(year, 12, 31)))
+        half_hours = (
+            f"SELECT *, business_date + to_minutes({start} * 60 + 30 * i) AS local"
+            " FROM shifts, range(48) t(i)"
+        )
+        ((different, looked_up, days),) = session.sql(
+            f"SELECT count(*) FILTER ({instant('zone', 'local', 'shift')} <>"
+            f" {instant('zone', 'local', 'NULL')}), count(*) FILTER (shift IS NULL) / 48,"
+            f" count(*) / 48 FROM ({half_hours})"
+        ).fetchall()
+    assert different == 0
+    assert 0 < looked_up <= 2 * len(ZONES) < days
 
 
 @given(moments, st.integers(0, 23))

@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 
 from retail_assets.errors import LandingError
-from retail_assets.ingest import landing
+from retail_assets.ingest import first_scan, landing
 from retail_assets.ingest.landing import affected_ranges
 
 ROW = "r1,1,paris,2024-02-05 10:00:00,bar,2,1.5"
@@ -169,7 +169,7 @@ def test_the_first_day_and_the_common_time_zone_are_found_before_any_write(new_s
     shop = new_shop(quiet_seconds=0)
     shop.basics()
     shop.pos("a.csv", LATER, ROW)
-    found = landing.first_day_and_timezone(shop.warehouse.settings)
+    found = first_scan.first_day_and_timezone(shop.warehouse.settings)
     assert (found.first_day, found.timezone) == (date(2024, 2, 5), "Europe/Paris")
     assert not shop.warehouse.settings.home.exists()
 
@@ -177,7 +177,7 @@ def test_the_first_day_and_the_common_time_zone_are_found_before_any_write(new_s
 def test_a_folder_without_receipts_says_so(new_shop):
     shop = new_shop(quiet_seconds=0)
     with pytest.raises(LandingError, match="no receipts have landed"):
-        landing.first_day_and_timezone(shop.warehouse.settings)
+        first_scan.first_day_and_timezone(shop.warehouse.settings)
 
 
 def test_excel_is_read_for_small_tables(shop):

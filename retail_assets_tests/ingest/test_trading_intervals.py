@@ -159,14 +159,14 @@ def test_interval_sales_are_those_a_plain_loop_counts(new_shop):
 
 
 def test_busy_and_quiet_days_are_written_alike(shop, monkeypatch):
-    from retail_assets.ingest import lines
+    from retail_assets.ingest import blocks, lines
 
     shop.basics()
     shop.pos("a.csv", *(f"r{i},1,paris,2024-02-{5 + i % 5 % 3:02d} 10:00:00,bar,1,1"
                         for i in range(100)), "bad,1,mars,2024-02-05 10:00:00,bar,1,1")  # fmt: skip
     shop.ingest()
     before = [shop.rows(f"SELECT * FROM {t} ORDER BY ALL") for t in ("pos_lines", "interval_sales")]
-    monkeypatch.setattr(lines.blocks, "__defaults__", (50, 30))
+    monkeypatch.setattr(blocks.blocks, "__defaults__", (50, 30))
     monkeypatch.setattr(lines, "PASS_ROWS", 45)
     shop.ingest(force=True)
     after = [shop.rows(f"SELECT * FROM {t} ORDER BY ALL") for t in ("pos_lines", "interval_sales")]
