@@ -42,6 +42,9 @@ PARQUET = "COMPRESSION snappy, PARQUET_VERSION v2, DICTIONARY_SIZE_LIMIT 4000"
 """v2: line numbers and instants as differences, a third smaller and a sixth faster to write.
 Dictionaries only for stores, products and the like: another tenth of the CPU."""
 
+STAGED = "_staged-"
+"""Folders of rows that the Delta writer will rewrite; readers and vacuum pass over ``_``."""
+
 KEY_CHECK_ROWS = 4_000_000
 """Keys are compared this many rows at a time: about 200 MB."""
 
@@ -187,7 +190,7 @@ class Staging:
 
     @property
     def _where(self) -> Path:
-        return self.folder / f"_staged-{self._token}" if self._text_partition else self.folder
+        return self.folder / f"{STAGED}{self._token}" if self._text_partition else self.folder
 
     @property
     def staged(self) -> str:
@@ -195,7 +198,7 @@ class Staging:
         files = self._files
         if not files:
             return f"({nothing(self.table)})"
-        listed = ", ".join(f"'{quoted(str(self._where / f.path))}'" for f in files)
+        listed = ", ".join(f"'{pattern(str(self._where / f.path))}'" for f in files)
         hive = f", hive_partitioning = true, hive_types = {{'{self.table.partition}': DATE}}"
         read = f"read_parquet([{listed}], union_by_name = true{hive if self._by_day else ''})"
         return f"({nothing(self.table)} UNION ALL BY NAME SELECT * FROM {read})"
@@ -358,6 +361,11 @@ def predicate(table: contract.Table, scope: Scope) -> str:
             f" AND {table.partition} <= DATE '{last.isoformat()}'"
         )
     return f"{table.partition} = '{quoted(str(scope))}'"
+
+
+def pattern(path: str) -> str:
+    """A path for read_csv or read_parquet, which would take ``*`` in it for any file."""
+    return quoted(re.sub(r"[*?[]", r"[\g<0>]", path))
 
 
 def quoted(text: str) -> str:

@@ -9,7 +9,9 @@ Old versions stay until ``vacuum``. What a table holds belongs in contract.py.
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,15 +21,25 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from retail_assets import contract
 from retail_assets.errors import RetailAssetsError
 from retail_assets.settings import Settings
-from retail_assets.staging import Scope, Staging, nothing, present, quoted
+from retail_assets.staging import STAGED, Scope, Staging, nothing, pattern, present, quoted
 
 __all__ = ["Scope", "Session", "Warehouse"]
+
+
+@dataclass(frozen=True)
+class DayFiles:
+    """What a daily table holds of one day."""
+
+    rows: int
+    written: int
+    """When the newest of its files was written, milliseconds since 1970."""
 
 
 @dataclass
@@ -200,6 +212,19 @@ class Warehouse:
             return set()
         return {str(part[column]) for part in delta.partitions()}
 
+    def day_files(self, name: str) -> dict[date, DayFiles]:
+        """Rows and time of writing of each day of a daily table; reads no rows."""
+        delta = self._open(name)
+        if delta is None:
+            return {}
+        wanted = ["partition.business_date", "num_records", "modification_time"]
+        found: dict[date, DayFiles] = {}
+        for row in pa.table(delta.get_add_actions(flatten=True)).select(wanted).to_pylist():
+            day, rows, written = row.values()
+            had = found.get(day, DayFiles(0, 0))
+            found[day] = DayFiles(had.rows + rows, max(had.written, written))
+        return found
+
     def rollback(self, name: str, version: int) -> None:
         """Make an earlier version current again, as a new version.
 
@@ -211,17 +236,31 @@ class Warehouse:
         delta = self._open(name)
         if delta is None or not 0 <= version <= delta.version():
             raise RetailAssetsError(f"table {name} has no version {version}")
-        delta.restore(version)
+        try:
+            delta.restore(version)
+        except DeltaError as error:
+            what = f"version {version} of table {name} cannot be restored: {error}"
+            raise RetailAssetsError(f"{what}; vacuum may have removed its files") from None
 
     def vacuum(self, grace_hours: int = 168) -> int:
-        """Delete files no version younger than ``grace_hours`` uses; return how many."""
+        """Delete files no version younger than ``grace_hours`` uses; return how many.
+
+        That includes what killed writers left behind. A writer at work is younger than the
+        grace period; with 0 hours nobody else may be writing.
+        """
         removed = 0
         for name in contract.tables():
             delta = self._open(name)
             if delta is not None:
                 removed += len(
-                    delta.vacuum(grace_hours, dry_run=False, enforce_retention_duration=False)
+                    delta.vacuum(
+                        grace_hours, dry_run=False, enforce_retention_duration=False, full=True
+                    )
                 )
+            for folder in self.path(name).glob(f"{STAGED}*"):
+                if time.time() - folder.stat().st_mtime >= grace_hours * 3600:
+                    removed += sum(1 for _ in folder.iterdir())
+                    shutil.rmtree(folder, ignore_errors=True)
         return removed
 
     def publish(self) -> dict[str, int]:
@@ -296,7 +335,7 @@ class Warehouse:
             hive = f", hive_partitioning = true, hive_types = {{'{table.partition}': {kind}}}"
         groups: dict[tuple[str, ...] | None, list[str]] = {}
         for file in files:
-            groups.setdefault(present(table, file), []).append(f"'{quoted(file)}'")
+            groups.setdefault(present(table, file), []).append(f"'{pattern(file)}'")
         return " UNION ALL ".join(
             _select(table, columns, f"[{', '.join(some)}]", hive)
             for columns, some in groups.items()

@@ -92,6 +92,8 @@ def _record(number: int, raw: bytes, delimiter: str, encoding: str, width: int) 
         values = next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error as error:
         problem = UNCLOSED if "unexpected end" in str(error) else f"bad quoting: {error}"
+        if "field limit" in str(error):
+            problem = f"value longer than {csv.field_size_limit():,} characters"
         return Line(number, text=text, problem=problem)
     if len(values) != width:
         problem = f"{len(values)} columns where the header has {width}"

@@ -23,7 +23,7 @@ from retail_assets.warehouse import Session, Warehouse
 
 REMEDIES = {
     "missing value": "fill it, or give a constant in mapping.toml",
-    "unparsable time": "use local time like 2024-05-31 17:45:00, or set date_format",
+    "unparsable time": "use local time like 2024-05-31 17:45:00, no offset, or set date_format",
     "unparsable date": "use 2024-05-31, or set date_format",
     "unparsable number": "use 1234.5, or set decimal_comma",
     "unparsable whole number": "use a number without decimals",
@@ -44,6 +44,7 @@ REMEDIES = {
 LAYOUT = {
     "quote that is never closed": "close it, or double it inside quotes",
     "bad quoting": "double a quote inside quotes",
+    "value longer than": "shorten it",
     "NUL byte": "export the file again",
     "not utf-8": "save as UTF-8, or set encoding in mapping.toml",
 }

@@ -11,7 +11,9 @@ import codecs
 import csv
 import gzip
 import hashlib
+import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,12 +23,15 @@ import duckdb
 from retail_assets.errors import LandingError
 from retail_assets.ingest import careful
 from retail_assets.ingest.mapping import TableMapping
-from retail_assets.staging import quoted
+from retail_assets.staging import pattern, quoted
 from retail_assets.warehouse import Session
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet", ".xlsx")
 DELIMITERS = ",;\t|"
 CHUNK = 1 << 20
+MAX_COLUMNS = 4_000
+"""3,000 columns take a second to plan; more is not a table but a line without its end."""
+
 SAVE_AS_CSV = "save it as CSV with a header line, UTF-8"
 
 CSV_OPTIONS = (
@@ -163,7 +168,7 @@ def _csv(session: Session, path: Path, file: str, mapping: TableMapping, careful
     delimiter, names = _header(path, file, mapping)
     columns = {name: f"c{i}" for i, name in enumerate(names)}
     if len(columns) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(names).most_common(1)[0][0]
         raise LandingError(
             f"column {twice!r} occurs twice", file=file, line=1, remedy="rename one of them"
         )
@@ -173,10 +178,10 @@ def _csv(session: Session, path: Path, file: str, mapping: TableMapping, careful
             with _open(path) as stream:
                 lines = careful.read_lines(stream, delimiter, mapping.encoding, len(names))
                 careful.to_parquet(lines, len(names), target)
-        return Opened(f"SELECT * FROM read_parquet('{quoted(str(target))}')", columns, False)
+        return Opened(f"SELECT * FROM read_parquet('{pattern(str(target))}')", columns, False)
     kinds = ", ".join(f"'{alias}': 'VARCHAR'" for alias in columns.values())
     read = (
-        f"read_csv('{quoted(str(path))}', delim = '{quoted(delimiter)}', {CSV_OPTIONS}, "
+        f"read_csv('{pattern(str(path))}', delim = '{quoted(delimiter)}', {CSV_OPTIONS}, "
         f"columns = {{{kinds}}})"
     )
     return Opened(
@@ -201,13 +206,17 @@ def _header(path: Path, file: str, mapping: TableMapping) -> tuple[str, list[str
         raise LandingError(
             "header is not text with line feeds", file=file, line=1, remedy=SAVE_AS_CSV
         )
-    delimiter = mapping.delimiter or max(DELIMITERS, key=text.count)
+    bare = re.sub(r'"[^"]*"', "", text)
+    delimiter = mapping.delimiter or max(DELIMITERS, key=bare.count)
+    if bare.count(delimiter) >= MAX_COLUMNS:
+        what = f"header has more than {MAX_COLUMNS:,} columns"
+        raise LandingError(what, file=file, line=1, remedy=SAVE_AS_CSV)
     names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     return delimiter, names
 
 
 def _parquet(session: Session, path: Path, file: str) -> Opened:
-    read = f"read_parquet('{quoted(str(path))}', file_row_number = true)"
+    read = f"read_parquet('{pattern(str(path))}', file_row_number = true)"
     try:
         names = session.connection.sql(f"SELECT * FROM {read} LIMIT 0").columns
     except duckdb.Error as error:

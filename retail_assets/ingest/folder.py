@@ -20,7 +20,7 @@ from retail_assets.ingest.mapping import LandingMapping, TableMapping
 from retail_assets.ingest.times import arrival_day
 from retail_assets.settings import Settings
 
-READER = "1"
+READER = "2"
 """Part of every version: raise it when the same bytes would be read differently."""
 
 

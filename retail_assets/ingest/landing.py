@@ -22,6 +22,7 @@ from retail_assets.ingest.files import kind_of, open_file
 from retail_assets.ingest.folder import COPY, LandingFile, fingerprint, look, walk
 from retail_assets.ingest.mapping import POS, TableMapping
 from retail_assets.ingest.times import arrival_day, dated
+from retail_assets.ingest.unfinished import unfinished_days
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Session, Warehouse
 
@@ -175,8 +176,9 @@ def present(session: Session, table: str) -> dict[str, LandingFile]:
 def affected_ranges(warehouse: Warehouse, *, force: bool = False) -> list[tuple[date, date]]:
     """Days whose receipts differ from the landed files, as few inclusive ranges.
 
-    Compares ``landing_files`` with what ``raw_pos`` holds, so a run that failed is
-    found again. Days up to the next receipts are included: closed days exist.
+    Compares ``landing_files`` with what ``raw_pos`` holds, and ``raw_pos`` with the tables
+    made from it, so a run that failed or was killed is found again. Days up to the next
+    receipts are included: closed days exist.
 
     Parameters
     ----------
@@ -198,6 +200,7 @@ def affected_ranges(warehouse: Warehouse, *, force: bool = False) -> list[tuple[
                 [(row.version, row.rows)] if row.rows else []
             ):
                 spans += row.days(settings) + [(a, b) for _, _, a, b in have]
+        spans += [(day, day) for day in unfinished_days(warehouse)]
         done = warehouse.partitions("trading_days")
     if spans and done:
         after = date.fromisoformat(max(done)) + timedelta(days=1)

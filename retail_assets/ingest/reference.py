@@ -16,6 +16,7 @@ from retail_assets.ingest.columns import select_ours, select_some
 from retail_assets.ingest.files import open_file
 from retail_assets.ingest.landing import LandingFile, present
 from retail_assets.ingest.mapping import POS, LandingMapping, columns_of
+from retail_assets.ingest.times import timestamp
 from retail_assets.staging import quoted
 from retail_assets.warehouse import Session
 
@@ -216,6 +217,8 @@ def _read(column: contract.Column) -> str:
         )
     if column.type == "VARCHAR":
         return f"nullif(trim({text}), '')"
+    if column.type == "TIMESTAMP":
+        return timestamp(text)
     return f"try_cast({text} AS {column.type})"
 
 

@@ -18,9 +18,19 @@ EARLIEST = date(1990, 1, 1)
 """Days before this are typing errors; a daily partition for each would cost 0.1 CPU s."""
 
 
+LOCAL = r"\s*\d{4,6}-\d\d?-\d\d?([T ]\s*\d\d?:\d\d(:\d\d?(\.\d+)?)?)?\s*"
+
+
 def timestamp(text: str) -> str:
-    """Local time of an ISO text, else NULL. A text in UTC (``...Z``) is not local time."""
-    return f"CASE WHEN {text} NOT LIKE '%Z' THEN try_cast({text} AS TIMESTAMP) END"
+    """Local time of an ISO text, else NULL.
+
+    A text with an offset or a zone (``...Z``, ``...+02``) is not local time: a cast would
+    drop what it says. The usual form is tried first; the pattern costs twice as much.
+    """
+    return (
+        f"coalesce(try_strptime({text}, '%Y-%m-%d %H:%M:%S'),"
+        f" CASE WHEN regexp_full_match({text}, '{LOCAL}') THEN try_cast({text} AS TIMESTAMP) END)"
+    )
 
 
 def business_day(local: str, settings: Settings) -> str:

@@ -32,8 +32,8 @@ def test_every_reason_comes_with_file_line_column_and_remedy(shop):
     text = "\n".join(report.lines())
     assert "pos/a.csv: 4 lines, 1 landed, 3 quarantined" in text
     assert (
-        "  line 3: unparsable time: sold_at; use local time like 2024-05-31 17:45:00, or set"
-        " date_format" in text
+        "  line 3: unparsable time: sold_at; use local time like 2024-05-31 17:45:00, no offset,"
+        " or set date_format" in text
     )
     assert "  2 lines, the first is line 4: unparsable number: quantity; use 1234.5" in text
     assert "FAILED pos/b.csv, line 1: column product_id is missing" in text
