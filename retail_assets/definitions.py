@@ -26,6 +26,7 @@ from retail_assets.checks import (  # noqa: E402
     cold_start_checks,
     ingest_checks,
     model_checks,
+    scenario_checks,
     stock_checks,
 )
 from retail_assets.settings import Settings  # noqa: E402
@@ -44,7 +45,7 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
             [ingest, inventory, substitution, cold_start, stock, assortment, report]
         ),
         asset_checks=dg.load_asset_checks_from_modules(
-            [ingest_checks, model_checks, cold_start_checks, stock_checks]
+            [ingest_checks, model_checks, scenario_checks, cold_start_checks, stock_checks]
         ),
         jobs=jobs.JOBS,
         sensors=[sensors.landing_sensor],

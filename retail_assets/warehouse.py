@@ -217,7 +217,7 @@ class Warehouse:
         delta = self._open(name)
         if delta is None:
             return {}
-        wanted = ["partition.business_date", "num_records", "modification_time"]
+        wanted = [f"partition.{contract.table(name).partition}", "num_records", "modification_time"]
         found: dict[date, DayFiles] = {}
         for row in pa.table(delta.get_add_actions(flatten=True)).select(wanted).to_pylist():
             day, rows, written = row.values()
