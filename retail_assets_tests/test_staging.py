@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from retail_assets.errors import ContractError
 from retail_assets.settings import Settings
@@ -93,6 +94,23 @@ def test_a_row_of_another_day_is_refused_before_it_is_written(warehouse):
         pytest.raises(Exception, match="a row of another day"),
     ):
         staging.add(_days(2), DAY)
+
+
+def test_texts_written_from_enums_are_plain_text_to_every_reader(warehouse):
+    texts = "store_id::shop AS store_id, source::origin AS source"
+    rows = f"SELECT * REPLACE ({texts}) FROM ({_days(2)})"
+    with warehouse.session() as session:
+        session.encode("shop", "SELECT 's' || i FROM range(50) t(i)")
+        session.encode("origin", "SELECT 'hours' UNION ALL SELECT NULL")
+        with session.staging("trading_days", (DAY, DAY + timedelta(1))) as staging:
+            staging.add(rows, encoded=("store_id", "source"))
+            assert staging.commit() == 6
+    read = DeltaTable(warehouse.path("trading_days")).to_pyarrow_table()
+    assert [str(read.schema.field(c).type) for c in ("store_id", "source")] == ["string"] * 2
+    assert sorted(read.column("store_id").to_pylist()) == ["s0", "s0", "s1", "s1", "s2", "s2"]
+    with warehouse.session() as session:
+        found = session.sql("SELECT store_id || source FROM trading_days ORDER BY 1").fetchall()
+    assert found[0] == ("s0hours",)
 
 
 def test_replacing_by_nothing_empties_the_days(warehouse):
