@@ -109,6 +109,10 @@ class Staging:
                 f"SELECT {typed(self.table, rows.columns)} FROM {view}", day, absent
             )
             self.connection.execute(f"DROP VIEW {view}")
+        return self._account(written, day)
+
+    def _account(self, written: list[tuple[Any, ...]], day: date | None) -> int:
+        """Note the files of a batch and their empty values; return its rows."""
         added = 0
         for file, count, size, _, statistics, partition, *_ in written:
             if count == 0:
