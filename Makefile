@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RETAIL_ASSETS_HOME ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(RETAIL_ASSETS_HOME)/dagster
-BENCHES := inventory_status substitution scenarios ingest
+BENCHES := inventory_status substitution scenarios cold_start ingest
+# A second oracle of the inventory tests. It pins the documentation tools of its own project, 35
+# packages that its functions do not use: installed alone.
+ORACLES := stockpyl==1.0.2
 
 .PHONY: help setup demo ui test lint format e2e bench bench-large docs clean
 
@@ -20,11 +23,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  echo "installing with uv ..."; \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[test]'; \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[test]' && \
+	  uv pip install --quiet --python $(BIN)/python --no-deps $(ORACLES); \
 	else \
 	  echo "installing with pip (a minute or two) ..."; \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --compile -c constraints.txt -e '.[test]'; \
+	  $(BIN)/python -m pip install --quiet --compile -c constraints.txt -e '.[test]' && \
+	  $(BIN)/python -m pip install --quiet --no-deps $(ORACLES); \
 	fi
 	@$(BIN)/python -m compileall -q retail_assets
 	@touch $@

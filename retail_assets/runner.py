@@ -132,7 +132,7 @@ class _Run:
             self._job("models", f"models of {category}", category=category)
         for first, last in self._days_to_know(ranges):
             self._job("cold_start", f"styles as known {first} to {last}", days=(first, last))
-        self._job("stock", "stock of the coming weeks")
+        self._job("stock_plan", "stock of the coming weeks")
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
 
     def _days_to_know(self, changed: list[tuple[date, date]]) -> list[tuple[date, date]]:

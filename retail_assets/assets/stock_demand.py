@@ -65,7 +65,7 @@ def pool_traffic(
     session: Session, source: str, rows: Rows, last: date, weeks: int
 ) -> dict[tuple[str, str], PoolTraffic]:
     """Chances a week of each pool, a group of styles in a warehouse."""
-    from retail_assets.models.inventory.traffic import fit_traffic
+    from retail_assets.models.inventory.traffic import fit_pool
 
     began = dict(session.sql(_BEGAN.format(source=source)).fetchall())
     query = _WEEKLY[source].format(days=DAYS_PER_WEEK * PAST_WEEKS)
@@ -81,7 +81,7 @@ def pool_traffic(
         for name, at in position.items():
             whole = (last - began[name]).days + 1 if name in began else 0
             weekly[at, : max(PAST_WEEKS - whole // DAYS_PER_WEEK, 0)] = np.nan
-        found[pool] = fit_traffic(weekly, weeks)
+        found[pool] = fit_pool(weekly, weeks)
     return found
 
 

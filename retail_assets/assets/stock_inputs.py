@@ -180,7 +180,12 @@ def _case(
     )
     stock = _stock(rows)
     weeks = _horizon(stock, rules)
-    p = np.stack([rates.draws(name, rules.paths, seed + at) for at, name in enumerate(product)])
+    # One style, one rate: its rows in several warehouses share their draws.
+    drawn = {
+        name: rates.draws(name, rules.paths, seed + at)
+        for at, name in enumerate(dict.fromkeys(product))
+    }
+    p = np.stack([drawn[name] for name in product])
     traffic = pool_traffic(session, source, rows, last, weeks)
     share = np.ones(len(traffic))
     if source == "pos_trials":
@@ -190,20 +195,24 @@ def _case(
     units = units_per_success(session, source, product, last)
     seasonal = np.isin(group, rules.seasonal)
     names, sizes = _sizes(session, rows)
+    demand = demand_of(rows, traffic, share, p, units, weeks, rules)
+    settlement = settlement_of(session, source, product, last, rules.paths, seed)
+    costs = _costs(rows, seasonal, rules)
+    given = np.array([policy.break_even_of(source, each) for each in group])
     return StockCase(
         source=source,
         product=product,
         warehouse=warehouse,
         group=group,
         stock=stock,
-        demand=demand_of(rows, traffic, share, p, units, weeks, rules),
-        settlement=settlement_of(session, source, product, last, rules.paths, seed),
-        costs=_costs(rows, seasonal, rules),
+        demand=demand,
+        settlement=settlement,
+        costs=costs,
         limits=_limits(rows),
         sizes=sizes,
         size_names=names,
         p=p,
-        break_even=np.array([policy.break_even_of(source, each) for each in group]),
+        break_even=_break_even(given, demand, settlement, costs, rules),
         seasonal=seasonal,
         room=_room(stock, warehouse, rules),
         traffic=traffic,
@@ -251,6 +260,24 @@ def _costs(rows: Rows, seasonal: NDArray[np.bool_], rules: StockRules) -> Costs:
         review_weeks=rules.review_weeks,
         fixed_cost_cents=rules.order_cost_cents,
     )
+
+
+def _break_even(
+    given: Floats, demand: Demand, settlement: Settlement, costs: Costs, rules: StockRules
+) -> Floats:
+    """The rate a rule sets, else the one that earns the slot's cost; NaN with neither."""
+    from retail_assets.models.inventory.retirement import break_even_rate
+
+    if not rules.slot_cost_cents:
+        return given
+    chances = demand.considered[:, 0] * demand.traffic.mean[demand.pool, 0]
+    earned = break_even_rate(
+        costs.underage,
+        settlement.keep.mean(axis=1),
+        slot_cost_cents=rules.slot_cost_cents,
+        considered=chances,
+    )
+    return np.where(np.isnan(given), earned, given)
 
 
 def _limits(rows: Rows) -> Limits:

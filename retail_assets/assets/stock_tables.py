@@ -41,7 +41,7 @@ def project(case: StockCase, rules: StockRules, seed: int) -> Projection:
     """Run the paths of one case twice: with today's stock, and with an order to come."""
     from retail_assets.models.inventory.forecast import project_stock, requirement_paths
     from retail_assets.models.inventory.reorder import plan_reorders
-    from retail_assets.models.inventory.retirement import retirement
+    from retail_assets.models.inventory.retirement import retire_threshold, retirement
 
     cover = np.where(case.seasonal, rules.season_weeks, 0)
     need = requirement_paths(
@@ -60,7 +60,9 @@ def project(case: StockCase, rules: StockRules, seed: int) -> Projection:
         seasonal=case.seasonal,
         limits=case.limits,
         sizes=case.sizes,
-        retire=retirement(case.p, never, threshold=rules.retire_above),
+        retire=retirement(
+            case.p, never, threshold=retire_threshold(rules.wrongly_stopped, rules.wrongly_kept)
+        ),
         style=np.unique(case.product, return_inverse=True)[1],
         warehouse=np.unique(case.warehouse, return_inverse=True)[1],
         warehouse_room=case.room,

@@ -40,8 +40,8 @@ cold_start = dg.define_asset_job(
     dg.AssetSelection.assets(*COLD_START),
     description="Trials, priors and posteriors of the styles, as known on the chosen days.",
 )
-stock = dg.define_asset_job(
-    "stock",
+stock_plan = dg.define_asset_job(
+    "stock_plan",
     dg.AssetSelection.assets(*STOCK),
     description="Projected stock of the coming weeks, and what to order.",
 )
@@ -51,4 +51,4 @@ publish = dg.define_asset_job(
     description="Write retail.duckdb, the database people open.",
 )
 
-JOBS = (references, ingest, models, cold_start, stock, publish)
+JOBS = (references, ingest, models, cold_start, stock_plan, publish)

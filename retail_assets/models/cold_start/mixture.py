@@ -53,6 +53,16 @@ class BetaMixture:
     def sd(self) -> FloatArray:
         return np.asarray(np.sqrt(self.variance))
 
+    def foreseen(self, n: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of the successes of n trials to come, (m,) each.
+
+        Var K = n E[p(1 - p)] + n² Var p.
+        """
+        trials = np.asarray(n, dtype=np.float64)
+        spread = trials * (self.mean * (1 - self.mean) - self.variance)
+        spread = spread + trials**2 * self.variance
+        return trials * self.mean, np.sqrt(np.maximum(spread, 0.0))
+
     def moment_matched(self) -> tuple[FloatArray, FloatArray]:
         """α and β of the single Beta with the same mean and variance, (m,) each."""
         total = np.maximum(self.mean * (1 - self.mean) / self.variance - 1, 1e-12)
@@ -134,17 +144,6 @@ class BetaMixture:
     def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
         """Central interval, lower and upper (m,)."""
         return self.quantile(0.5 - level / 2), self.quantile(0.5 + level / 2)
-
-    def draw(self, rng: np.random.Generator, size: int) -> FloatArray:
-        """``size`` draws of p per row, (m, size)."""
-        edges = np.cumsum(self.weight, axis=1)
-        u = rng.random((len(self), size)) * edges[:, -1:]
-        rows = np.arange(len(self))[:, None]
-        # One sorted search for all rows: row i's edges lie in [i, i + 1].
-        flat = (edges / edges[:, -1:] + rows).ravel()
-        at = np.searchsorted(flat, (u / edges[:, -1:] + rows).ravel(), side="right")
-        component = np.clip(at.reshape(u.shape) - rows * edges.shape[1], 0, edges.shape[1] - 1)
-        return np.asarray(rng.beta(self.alpha[rows, component], self.beta[rows, component]))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from retail_assets.models.cold_start.counts import FloatArray, IntArray, sum_by
 from retail_assets.models.cold_start.hierarchy import Hierarchy
 from retail_assets.models.cold_start.likelihood import log_choose
 from retail_assets.models.cold_start.posterior import DailyTrials, checked_daily
-from retail_assets.models.cold_start.predictive import predictive_mean_sd
 
 ROWS_AT_ONCE = 2_048
 
@@ -77,7 +76,7 @@ def one_step_ahead(
         prior = hierarchy.prior(groups[part], shift[part]).aged(forgetting ** age[part])
         mixture = prior.updated(known_k[part], np.maximum(known_n[part], 0.0))
         k, n = blocks.k[part], blocks.n[part]
-        expected, sd = predictive_mean_sd(mixture, n)
+        expected, sd = mixture.foreseen(n)
         mean[part] = mixture.mean
         z[part] = np.divide(k - expected, sd, out=np.zeros(k.size), where=sd > 0)
         evidence = np.sum(mixture.weight * np.exp(mixture.log_evidence(k, n)), axis=1)

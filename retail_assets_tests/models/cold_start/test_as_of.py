@@ -72,8 +72,9 @@ def test_an_attribute_moves_the_prior_of_a_style_without_trials():
     m = 60
     cocoa = np.linspace(-1, 1, m)
     p = 1 / (1 + np.exp(1.5 - cocoa))
-    daily = checked_daily(np.arange(m - 1), np.zeros(m - 1, int),
-                          rng.binomial(200, p)[: m - 1], np.full(m - 1, 200), n_styles=m)  # fmt: skip
+    k = rng.binomial(200, p)[: m - 1]
+    n = np.full(m - 1, 200)
+    daily = checked_daily(np.arange(m - 1), np.zeros(m - 1, int), k, n, n_styles=m)
     styles = Styles("pos_trials", tuple(map(str, range(m))), np.zeros(m, int), ("g",),
                     np.zeros(m, int), daily, cocoa[:, None], ("cocoa",))  # fmt: skip
     known = known_on(styles, 0, ColdStartRules())

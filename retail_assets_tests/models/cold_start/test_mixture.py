@@ -70,13 +70,17 @@ def test_two_updates_are_one_and_trials_already_seen_do_not_move_the_weights():
     assert taught.alpha == pytest.approx(once.alpha)
 
 
-def test_draws_have_the_mixtures_quantiles():
-    mixture = _mixture(rows=3, seed=4)
-    draws = mixture.draw(np.random.default_rng(1), 40_000)
-    assert draws.shape == (3, 40_000)
-    for q in (0.1, 0.5, 0.9):
-        share = (draws <= mixture.quantile(q)[:, None]).mean(axis=1)
-        assert share == pytest.approx(np.full(3, q), abs=0.012)
+@pytest.mark.parametrize("n", [0, 1, 7, 400])
+def test_foreseen_counts_have_the_moments_of_scipys_mixture(n):
+    mixture = _mixture(rows=3, parts=20)
+    mean, sd = mixture.foreseen(n)
+    k = np.arange(n + 1)
+    for row in range(3):
+        parts = stats.betabinom.pmf(k[:, None], n, mixture.alpha[row], mixture.beta[row])
+        exact = parts @ mixture.weight[row]
+        variance = max(exact @ k**2 - (exact @ k) ** 2, 0)
+        assert mean[row] == pytest.approx(exact @ k, abs=1e-9)
+        assert sd[row] == pytest.approx(np.sqrt(variance), abs=1e-6)
 
 
 def test_ageing_keeps_the_means_and_loses_information():

@@ -1,0 +1,1 @@
+"""Stock: textbook policies, projected stock by Monte Carlo, sizes, warehouses, reorders."""
