@@ -187,12 +187,18 @@ def estimate_from_receipts(seed: int) -> list[Rates]:
     # Heavy imports stay in the workers.
     from retail_assets.models.stockouts.joint import fit_status
     from retail_assets.models.stockouts.joint_paths import JointPaths
+    from retail_assets.models.substitution.levels import LevelDraws
     from retail_assets.models.substitution.posterior import fit_posterior
 
     panel = panel_of(simulate("paper_money", seed))
     status = fit_status(panel, seed=seed)
     posterior = fit_posterior(
-        panel, JointPaths(status), status.weight, seed=seed, n_draws=REPLICATIONS // 2
+        panel,
+        JointPaths(status),
+        status.weight,
+        seed=seed,
+        n_draws=REPLICATIONS // 2,
+        redraw_level=LevelDraws(panel, [store.level for store in status.stores]),
     )
     return [posterior.rates(draw) for draw in range(posterior.n_draws)]
 

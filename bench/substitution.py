@@ -70,13 +70,14 @@ def run(*, quick: bool, large: bool) -> list[Row]:
     for name in (*SHOCKS, "fast_cycle"):
         rows += _shocks(name, [results[name, seed] for seed in few], zero=False)
         rows += _shocks(name, [results[f"{name}_zero", seed] for seed in few], zero=True)
-    return rows + _speed() + (_large() if large else [])
+    return rows + _many_products(seeds=few) + _speed() + (_large() if large else [])
 
 
 def compare(name: str, seed: int) -> dict[str, Found]:
     """One simulated shop, fitted as oracle, with known status, and from receipts alone."""
     from retail_assets.models.stockouts.joint import fit_status
     from retail_assets.models.stockouts.joint_paths import JointPaths
+    from retail_assets.models.substitution.levels import LevelDraws
     from retail_assets.simulator import load_preset, panel_of, simulate
 
     base = name.removesuffix("_zero") if name.startswith("fast_cycle") else name
@@ -92,19 +93,23 @@ def compare(name: str, seed: int) -> dict[str, Found]:
     status = fit_status(panel)
     truth = own_history.truth
     mean_level = np.array([weight.mean() for weight in level])
-    cases = {"oracle": ([known], level), "pos": (JointPaths(status), status.weight)}
+    redraw = LevelDraws(panel, [store.level for store in status.stores])
+    cases = {
+        "oracle": ([known], level, None),
+        "pos": (JointPaths(status), status.weight, redraw),
+    }
     if name.startswith("common_shock"):
-        cases["level"] = ([known], status.weight)
+        cases["level"] = ([known], status.weight, None)
     return {
-        case: _fit(panel, out, weight, truth, mean_level, seed)
-        for case, (out, weight) in cases.items()
+        case: _fit(panel, out, weight, redraw, truth, mean_level, seed)
+        for case, (out, weight, redraw) in cases.items()
     }
 
 
-def _fit(panel, out, weight, truth, mean_level, seed) -> Found:  # type: ignore[no-untyped-def]
+def _fit(panel, out, weight, redraw, truth, mean_level, seed) -> Found:  # type: ignore[no-untyped-def]
     from retail_assets.models.substitution.posterior import fit_posterior
 
-    fit = fit_posterior(panel, out, weight, seed=seed)
+    fit = fit_posterior(panel, out, weight, seed=seed, redraw_level=redraw)
     pairs = fit.target < panel.n_products
     alpha = truth.substitution_rate[fit.source[pairs], fit.target[pairs]]
     rate = truth.arrival_rate * mean_level[:, None]
@@ -213,6 +218,35 @@ def _shocks(name: str, results: Sequence[dict[str, Found]], *, zero: bool) -> li
     return rows
 
 
+def _many_products(seeds: Sequence[int]) -> list[Row]:
+    """Coverage in a category too large for patterns, from true statuses."""
+    from retail_assets.models.substitution.large import fit_large
+    from retail_assets.simulator import panel_of, simulate
+    from retail_assets.simulator.presets import large
+
+    n, length = 50, 40_000
+    found = []
+    for seed in seeds:
+        history = simulate(large(n, length), seed)
+        own, weight = history.category(), [np.ones(length)]
+        fit = fit_large(panel_of(history), [[own.stores[0].out]], weight, seed=seed)
+        pairs, rate = fit.target < n, own.truth.arrival_rate
+        alpha = own.truth.substitution_rate[fit.source[pairs], fit.target[pairs]]
+        low, high = fit.substitution.q025[pairs], fit.substitution.q975[pairs]
+        covered = ((low <= alpha) & (alpha <= high)).mean()
+        rates = ((fit.demand.q025 <= rate) & (rate <= fit.demand.q975)).mean()
+        bias = (fit.substitution.mean[pairs] - alpha).mean()
+        found.append((covered, bias, rates, pairs.sum() / n))
+    covered, bias, rates, named = np.mean(found, axis=0)
+    label = f"{n} products x {length:,}"
+    return [
+        at_least(f"{label}: coverage of named α", float(covered), 0.90),
+        at_most(f"{label}: |bias| of named α", float(abs(bias)), 0.02),
+        at_least(f"{label}: λ coverage", float(rates), 0.90),
+        Row(f"{label}: named pairs per product", float(named)),
+    ]
+
+
 _BOTH_STEPS = """
 import time
 began = time.perf_counter()
@@ -227,13 +261,16 @@ from retail_assets.models.stockouts.joint import fit_status
 from retail_assets.models.substitution.posterior import fit_posterior
 status = fit_status(panel)
 middle = time.perf_counter()
+redraw = None
 if sys.argv[1] == "large":
     rng = np.random.default_rng(1)
     paths = [status.sample_out(rng) for _ in range(2)]
 else:
     from retail_assets.models.stockouts.joint_paths import JointPaths
+    from retail_assets.models.substitution.levels import LevelDraws
     paths = JointPaths(status)
-fit = fit_posterior(panel, paths, status.weight, seed=1)
+    redraw = LevelDraws(panel, [store.level for store in status.stores])
+fit = fit_posterior(panel, paths, status.weight, seed=1, redraw_level=redraw)
 end = time.perf_counter()
 gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 print(middle - began, end - middle, gigabytes)

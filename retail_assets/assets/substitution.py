@@ -45,6 +45,7 @@ def infer_substitution(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult]:
     """Fit one category's posterior over whole sampled status histories."""
+    from retail_assets.models.substitution.levels import LevelDraws
     from retail_assets.models.substitution.posterior import fit_posterior
 
     category = context.partition_key
@@ -52,7 +53,10 @@ def infer_substitution(
         data = load_panel(session, category)
         status, priors = restore(session, data), tables.priors(session, data)
         paths = path_sampler(status, seed=SEED)
-        posterior = fit_posterior(data.panel, paths, status.weight, priors=priors, seed=SEED)
+        redraw = LevelDraws(data.panel, [store.level for store in status.stores])
+        posterior = fit_posterior(
+            data.panel, paths, status.weight, priors=priors, seed=SEED, redraw_level=redraw
+        )
         rows, about = tables.of_posterior(session, data, posterior), tables.describe(posterior)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame), category)

@@ -152,7 +152,10 @@ def potential_scale_reduction(
 
 def effective_sample_size(draws: NDArray[np.float64]) -> NDArray[np.float64]:
     """(D,) effective sample size over all chains (TensorFlow Probability's estimate)."""
+    several = draws.shape[1] > 1
     size = tfp.mcmc.effective_sample_size(
-        jnp.asarray(draws), filter_beyond_positive_pairs=True, cross_chain_dims=1
+        jnp.asarray(draws if several else draws[:, 0]),
+        filter_beyond_positive_pairs=True,
+        cross_chain_dims=1 if several else None,
     )
     return np.asarray(size)

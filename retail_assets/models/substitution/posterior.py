@@ -41,11 +41,15 @@ from retail_assets.models.substitution.patterns import (
     availability_statistics,
 )
 from retail_assets.models.substitution.priors import Priors
-from retail_assets.models.substitution.result import SubstitutionPosterior, Summary, flags
+from retail_assets.models.substitution.result import SubstitutionPosterior
 from retail_assets.models.substitution.variational import GATE, fit_variational
 
 PathSampler = Callable[[np.random.Generator, Rates | None], Sequence[Spans]]
 """Draws one path per store given the data and the rates (None: its own estimate)."""
+LevelSampler = Callable[
+    [np.random.Generator, Sequence[Spans], Rates], Sequence[NDArray[np.float64]]
+]
+"""Draws the demand level of each store's intervals given paths and rates."""
 
 N_IMPUTATIONS = 20
 SETTLING = 3  # sweeps of data augmentation thrown away; it starts at the joint EM's estimate
@@ -53,6 +57,9 @@ MIN_CHUNKS = 30  # of NUTS: 30 x 25 x 4 = 3,000 draws, more until R̂ < 1.01
 MAX_PASSES = 6
 WALK_OVER = 5
 MAX_RHAT = 1.01
+# R̂ compares chains, which walk over the same paths: it cannot see paths that mix slowly
+# (demo's pralines: R̂ 1.002 with 46 effective draws).
+MIN_ESS = 100.0
 
 
 def fit_posterior(
@@ -65,6 +72,7 @@ def fit_posterior(
     n_draws: int = 1000,
     choice_model: ChoiceModel | None = None,
     n_imputations: int = N_IMPUTATIONS,
+    redraw_level: LevelSampler | None = None,
 ) -> SubstitutionPosterior:
     """Posterior of demand and substitution rates from sampled status paths.
 
@@ -76,6 +84,9 @@ def fit_posterior(
         with the latest draw of the rates.
     weight : one (T,) array per store
         Seasonal profile x footfall.
+    redraw_level : LevelSampler, optional
+        Draws the weights anew for every imputation, where they are an estimate
+        (`levels.LevelDraws`). Not used beyond 15 products.
     priors : Priors, optional
     seed : int
     n_draws : int
@@ -96,7 +107,7 @@ def fit_posterior(
         return fit_large(panel, sampled_out, weight, priors=priors, seed=seed, n_draws=n_draws)
     priors = priors or Priors.default(panel.n_products)
     rng = np.random.default_rng(seed)
-    source = _Paths(panel, sampled_out, weight, rng, n_imputations)
+    source = _Paths(panel, sampled_out, weight, rng, n_imputations, redraw_level)
     choice, dispersion = _look_ahead(source, priors, choice_model)
     chosen = choice_model or choice.choice_model
     found = _sample(source, chosen, priors, dispersion, seed)
@@ -122,16 +133,20 @@ class _Paths:
         weight: Sequence[NDArray[np.float64]],
         rng: np.random.Generator,
         n_imputations: int,
+        redraw_level: LevelSampler | None = None,
     ) -> None:
         self.augments = callable(sampled_out)
         self.count = n_imputations if callable(sampled_out) else len(sampled_out)
         if self.count == 0:
             raise ValueError("no sampled status path: pass at least one, or a sampler")
         self._panel, self._sampled, self._weight, self._rng = panel, sampled_out, weight, rng
+        self._redraw = redraw_level
 
     def statistics(self, index: int, rates: Rates | None, folds: int = 1) -> PatternStatistics:
         sampled = self._sampled
         out = sampled(self._rng, rates) if callable(sampled) else sampled[index % self.count]
+        if self._redraw is not None and rates is not None:
+            self._weight = self._redraw(self._rng, out, rates)
         return availability_statistics(
             self._panel,
             out,
@@ -208,7 +223,8 @@ def _sample(
         exceeds.append(_check(theta, stats, model, dispersion, rng))
         if len(kept) % source.count == 0:
             quantities = _quantities(np.concatenate(kept), shape_of)
-            if _rhat(quantities, source.count) < MAX_RHAT:
+            mixed = chains is None or effective_sample_size(quantities).min() >= MIN_ESS
+            if mixed and _rhat(quantities, source.count) < MAX_RHAT:
                 break
     return _Sampled(
         model,
@@ -335,23 +351,16 @@ def _posterior(
         row[:, i] = priors.draw_row(int(i), n_draws, rng)
     source, target = np.nonzero(priors.off_diagonal())
     pairs = np.clip(row[:, source, target], 0.0, 1.0)
-    demand, substitution = Summary.of(lam), Summary.of(pairs)
-    customers = (demand.mean * exposure_out).sum(axis=0)[source]
-    contraction = 1.0 - substitution.sd / priors.sd()[source, target]
     quantities = _quantities(found.theta, shape)
     chained = found.engine == "nuts"
-    return SubstitutionPosterior(
-        products=panel.products,
-        store_ids=tuple(store.store_id for store in panel.stores),
-        arrival_rate=lam,
-        source=source,
-        target=target,
-        pair_rate=pairs,
-        demand=demand,
-        substitution=substitution,
-        n_oos_customers=customers,
-        contraction=contraction,
-        flag=flags(customers, contraction, priors.informed()[source, target]),
+    return SubstitutionPosterior.of(
+        panel,
+        lam,
+        (source, target),
+        pairs,
+        exposure_out=exposure_out,
+        contraction=1.0 - pairs.std(axis=0) / priors.sd()[source, target],
+        informed=priors.informed()[source, target],
         diagnostics=Diagnostics(
             engine=found.engine,
             choice_model=found.model,

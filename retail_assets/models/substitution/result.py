@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_assets.models.panel import ChoiceModel, Rates
+from retail_assets.models.panel import ChoiceModel, Panel, Rates
 from retail_assets.models.substitution.diagnostics import Diagnostics
 
 Flag = Literal["ok", "weak", "unidentified", "prior_only"]
@@ -49,13 +49,14 @@ class SubstitutionPosterior:
     source, target : (E,) int64
         Pairs; ``target = n`` is 'none' (the customer leaves).
     pair_rate : (D, E) float64
-        Share of ``source``'s customers who go to ``target``; a row sums to 1 with 'none'.
+        Share of ``source``'s customers who go to ``target``. A row sums to 1 with 'none';
+        beyond 15 products the rest went to targets too uncertain to be named.
     demand : Summary of (S, n) arrays
     substitution : Summary of (E,) arrays
     n_oos_customers : (E,) float64
         Expected customers who wanted the source while it was out.
     contraction : (E,) float64
-        1 - posterior sd / prior sd.
+        1 - posterior sd / prior sd (beyond 15 products: given that the pair exists).
     flag : tuple of str, one per pair
         ok; weak (contraction < .5); unidentified (fewer than 20 customers or
         contraction < .1); prior_only (unidentified, but somebody supplied a prior).
@@ -77,6 +78,46 @@ class SubstitutionPosterior:
     flag: tuple[Flag, ...]
     diagnostics: Diagnostics
     alternative: SubstitutionPosterior | None = None
+
+    @staticmethod
+    def of(
+        panel: Panel,
+        arrival_rate: NDArray[np.float64],
+        pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+        pair_rate: NDArray[np.float64],
+        *,
+        exposure_out: NDArray[np.float64],
+        contraction: NDArray[np.float64],
+        informed: NDArray[np.bool_],
+        diagnostics: Diagnostics,
+    ) -> SubstitutionPosterior:
+        """Draws with their summary and flags.
+
+        Parameters
+        ----------
+        pairs : source and target, (E,) int64 each
+        exposure_out : (S, n) float64
+            Exposure during which each product was out.
+        informed : (E,) bool
+            Pairs with a prior of their own.
+        """
+        source, target = pairs
+        demand = Summary.of(arrival_rate)
+        customers = (demand.mean * exposure_out).sum(axis=0)[source]
+        return SubstitutionPosterior(
+            products=panel.products,
+            store_ids=tuple(store.store_id for store in panel.stores),
+            arrival_rate=arrival_rate,
+            source=source,
+            target=target,
+            pair_rate=pair_rate,
+            demand=demand,
+            substitution=Summary.of(pair_rate),
+            n_oos_customers=customers,
+            contraction=contraction,
+            flag=flags(customers, contraction, informed),
+            diagnostics=diagnostics,
+        )
 
     @property
     def choice_model(self) -> ChoiceModel:
@@ -100,13 +141,6 @@ class SubstitutionPosterior:
         dense = np.zeros((n, n + 1))
         dense[self.source, self.target] = self.pair_rate[draw]
         return Rates(self.arrival_rate[draw], dense[:, :n], self.choice_model)
-
-    def mean_rates(self) -> Rates:
-        """Posterior means."""
-        n = len(self.products)
-        dense = np.zeros((n, n + 1))
-        dense[self.source, self.target] = self.substitution.mean
-        return Rates(self.demand.mean, dense[:, :n], self.choice_model)
 
 
 def flags(

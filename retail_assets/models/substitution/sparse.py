@@ -154,7 +154,9 @@ def target_statistics(
     days = [np.flatnonzero(np.diff(store.day)) + 1 for store in panel.stores]
     parts, sources, seen = [], [], []
     for j in range(n):
-        series = [_series(store, out[s], weight[s], j) for s, store in enumerate(panel.stores)]
+        series = [
+            lay_out_target(store, out[s], weight[s], j) for s, store in enumerate(panel.stores)
+        ]
         if candidates is None:
             forced = np.asarray((known_pairs or {}).get(j, ()), np.int64)
             chosen = _choose(series, out, j, forced, n_candidates)
@@ -184,7 +186,7 @@ _SUMS = ("exposure", "counts", "cell_exposure_sq", "cell_cross", "cell_counts_sq
 
 
 @dataclass(frozen=True)
-class _Series:
+class TargetSeries:
     """One product in one store: cumulative in-stock exposure and counts, (T + 1,)."""
 
     exposure: NDArray[np.float64]
@@ -201,7 +203,10 @@ def _exposure_out(out: Spans, total: NDArray[np.float64]) -> NDArray[np.float64]
     return np.bincount(owner, lost, out.n_products).astype(np.float64)
 
 
-def _series(store: StorePanel, out: Spans, weight: NDArray[np.float64], product: int) -> _Series:
+def lay_out_target(
+    store: StorePanel, out: Spans, weight: NDArray[np.float64], product: int
+) -> TargetSeries:
+    """One product's time in stock; the interval in which stock ran out counts in part."""
     start, stop = out.of(product)
     interval, transactions = store.sales(product)
     exposure, counts = _lay_out(weight, interval, transactions, start, stop)
@@ -212,7 +217,7 @@ def _series(store: StorePanel, out: Spans, weight: NDArray[np.float64], product:
         c = counts[emptied]
         share = partial_exposure(c.astype(np.int64), weight[emptied] * sold / max(in_stock, 1e-9))
         exposure[emptied] *= share
-    return _Series(_cumulate(exposure), _cumulate(counts))
+    return TargetSeries(_cumulate(exposure), _cumulate(counts))
 
 
 def _cumulate(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -220,7 +225,7 @@ def _cumulate(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _choose(
-    series: list[_Series],
+    series: list[TargetSeries],
     out: Sequence[Spans],
     target: int,
     forced: NDArray[np.int64],
@@ -237,7 +242,7 @@ def _choose(
     threshold = np.sqrt(2.0 * np.log(n))
     exposed = np.zeros(n)
     for s, one in enumerate(series):
-        exposed += _sum_over_spans(one.exposure, out[s].indptr, out[s].start, out[s].stop)
+        exposed += sum_over_spans(one.exposure, out[s].indptr, out[s].start, out[s].stop)
     in_stock = sum(float(one.exposure[-1]) for one in series)
     rest = np.maximum(in_stock - exposed, 1e-9)
     rate = sum(float(one.counts[-1]) for one in series) / max(in_stock, 1e-9)
@@ -248,7 +253,7 @@ def _choose(
     while len(chosen) < n_candidates:
         sold = np.zeros(n)
         for s, counts in enumerate(unexplained):
-            sold += _sum_over_spans(counts, out[s].indptr, out[s].start, out[s].stop)
+            sold += sum_over_spans(counts, out[s].indptr, out[s].start, out[s].stop)
         total = sum(float(counts[-1]) for counts in unexplained)
         excess = sold - (total - sold) / rest * exposed
         score = np.where(exposed > 0.0, excess / error, -np.inf)
@@ -265,7 +270,7 @@ def _choose(
 
 
 def _group(
-    series: list[_Series],
+    series: list[TargetSeries],
     out: Sequence[Spans],
     days: list[NDArray[np.int64]],
     chosen: NDArray[np.int64],
@@ -298,7 +303,7 @@ def _lay_out(weight, interval, transactions, start, stop):  # type: ignore[no-un
 
 
 @numba.njit(cache=True)
-def _sum_over_spans(cumulative, indptr, start, stop):  # type: ignore[no-untyped-def]
+def sum_over_spans(cumulative, indptr, start, stop):  # type: ignore[no-untyped-def]
     """(n,) increments of a cumulative series over each product's spans."""
     n = len(indptr) - 1
     total = np.zeros(n)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from retail_assets.models.panel import Spans
-from retail_assets.models.substitution.blocks import _block_density, _log_posteriors
 from retail_assets.models.substitution.em import fit_em
 from retail_assets.models.substitution.large import fit_large, fit_sparse_em, target_dispersion
 from retail_assets.models.substitution.patterns import availability_statistics
@@ -79,32 +78,6 @@ def test_known_pairs_are_always_candidates(paper) -> None:
     assert (0, 3) in pairs
 
 
-def test_block_gradient_and_hessian_are_finite_differences_of_its_density() -> None:
-    rng = np.random.default_rng(0)
-    data = (
-        np.array([0, 0, 1, 1]),
-        np.array([0, 3, 1, 2]),
-        rng.uniform(50, 90, 4),
-        rng.poisson(20, 4).astype(float),
-        rng.uniform(0.1, 0.3, (2, 2)),
-        np.array([0.6, 0.9]),
-        np.array([1.0, 2.0]),
-        np.array([1.0, 4.0]),
-        np.array([1.5, 3.0]),
-        0.5,
-        0.001,
-    )
-    theta = np.array([-1.5, -1.2, 0.3, -0.4])
-    value, slope, hessian = _block_density(theta, *data)
-    assert _log_posteriors(theta[None], *data)[0] == pytest.approx(value)
-    for k in range(4):
-        step = np.zeros(4)
-        step[k] = 1e-5
-        up, down = _block_density(theta + step, *data), _block_density(theta - step, *data)
-        assert slope[k] == pytest.approx((up[0] - down[0]) / 2e-5, rel=1e-5, abs=1e-5)
-        assert hessian[k] == pytest.approx((up[1] - down[1]) / 2e-5, rel=1e-4, abs=1e-4)
-
-
 def test_a_large_category_goes_through_the_same_door_and_its_rows_stay_rows() -> None:
     history = simulate(large(20, n_intervals=60_000), 1)
     own = history.category()
@@ -114,12 +87,14 @@ def test_a_large_category_goes_through_the_same_door_and_its_rows_stay_rows() ->
     fit = fit_posterior(
         panel, [out, out], weight, priors=Priors.default(20, pairs), seed=1, n_draws=200
     )
-    assert fit.diagnostics.engine == "laplace"
+    assert fit.diagnostics.engine == "gibbs"
     assert not fit.diagnostics.resolved
     assert fit.pair_rate.shape[0] == fit.arrival_rate.shape[0] == 200
     total = np.zeros((200, 20))
     np.add.at(total.T, fit.source, fit.pair_rate.T)
-    assert total == pytest.approx(np.ones_like(total), abs=1e-9)
+    # With 'none' at most 1: what is missing went to targets that are not named.
+    assert total.max() <= 1.0 + 1e-9
+    assert total.mean() > 0.6
     assert (0, 1) in set(zip(fit.source.tolist(), fit.target.tolist(), strict=True))
 
 
@@ -137,3 +112,29 @@ def test_a_source_never_out_is_unidentified_in_a_large_category() -> None:
     )
     own_flags = {fit.flag[e] for e in np.flatnonzero(fit.source == 0)}
     assert own_flags <= {"unidentified", "prior_only"}
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def fifty(request):
+    history = simulate(large(50, n_intervals=40_000), request.param)
+    own = history.category()
+    weight = [np.ones(panel_of(history).stores[0].n_intervals)]
+    return fit_large(panel_of(history), [[own.stores[0].out]], weight, seed=1), own.truth
+
+
+def test_named_pairs_are_neither_winners_nor_over_confident(fifty) -> None:
+    # Picking the best eight and fitting them: bias .24, coverage .30 on these data.
+    fit, truth = fifty
+    pair = fit.target < 50
+    alpha = truth.substitution_rate[fit.source[pair], fit.target[pair]]
+    low, high = fit.substitution.q025[pair], fit.substitution.q975[pair]
+    assert pair.sum() > 200
+    assert abs((fit.substitution.mean[pair] - alpha).mean()) < 0.02
+    assert ((low <= alpha) & (alpha <= high)).mean() > 0.9
+
+
+def test_arrival_rates_do_not_keep_the_customers_of_unnamed_pairs(fifty) -> None:
+    fit, truth = fifty
+    rate = truth.arrival_rate
+    assert ((fit.demand.q025 <= rate) & (rate <= fit.demand.q975)).mean() > 0.85
+    assert (fit.demand.mean / rate).mean() == pytest.approx(1.0, abs=0.03)
