@@ -104,7 +104,8 @@ def _product(
     rhythm = None
     if row["rhythm_period"] is not None:
         edges = np.array(row["rhythm_edges"])
-        rhythm = Rhythm(row["rhythm_period"], edges, row["rhythm_offset"], row["rhythm_strict"])
+        period, offset = row["rhythm_period"], row["rhythm_offset"]
+        rhythm = Rhythm(period, edges, offset, row["rhythm_strict"], row["rhythm_by_sales"])
     spans = _spans(session, key, clock)
     status = ProductStatus(
         params=params,

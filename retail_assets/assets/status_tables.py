@@ -94,6 +94,7 @@ def _params(data: CategoryPanel, fit: StatusFit) -> pa.Table:
                     "rhythm_edges": rhythm and rhythm.edges.tolist(),
                     "rhythm_offset": rhythm and rhythm.offset,
                     "rhythm_strict": rhythm and rhythm.strict,
+                    "rhythm_by_sales": rhythm and rhythm.by_sales,
                     "converged": status.converged,
                     "as_of": data.as_of,
                 }

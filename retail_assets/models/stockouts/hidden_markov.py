@@ -247,7 +247,7 @@ def maximise(series: Series, params: HmmParams, smoothed: Smoothed, prior: Prior
     after_sale = _shrunk(run_outs, transactions, prior.out_after_sale, prior.strength)
     return HmmParams(
         arrival_rate=rate,
-        out_after_sale=tuple(np.clip(after_sale, 1e-9, 0.9).tolist()),
+        out_after_sale=tuple(np.clip(after_sale, 1e-9, 0.999).tolist()),
         out_otherwise=float(np.clip(dropped, 0.0, 0.1)),
         restock_hazard=tuple(np.where(live, np.clip(hazard, 1e-7, 1.0 - 1e-7), 0.0).tolist()),
         dispersion=float(np.clip(spread, 0.0, MAX_DISPERSION)),

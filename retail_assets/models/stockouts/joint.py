@@ -11,7 +11,6 @@ as sparse segments; every series is laid out alone.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +30,13 @@ from retail_assets.models.stockouts.rhythm import (
     calendar_phases,
     find_periods,
     learn_rhythm,
+    rhythm_score,
+)
+from retail_assets.models.stockouts.shared_rhythm import (
+    NEGLIGIBLE_SHARE,
+    Found,
+    commonest,
+    start_like,
 )
 from retail_assets.models.stockouts.soft_spans import SoftSpans, join
 from retail_assets.models.stockouts.status import (
@@ -63,8 +69,6 @@ MIN_TRANSACTIONS = 5
 # Assumed where a product shows no long run: own sales missed per outage, sales between two.
 TYPICAL_MISSED, TYPICAL_SALES = 15.0, 100.0
 SHORT_MISSED, SHORT_SALES = 4.0, 20.0
-# Share of the time out of stock below which no outage was seen.
-NEGLIGIBLE_SHARE = 0.001
 # P(out) where nothing is known: status in stock, without a claim.
 UNKNOWN = 0.5
 
@@ -256,16 +260,6 @@ def _sweep(work: _Work, rate: Floats, alpha: Floats) -> None:
     work.level = estimate_level(work.store, sales, expected)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What is kept of a learned rhythm; its (T,) arrays are not, there may be 1,000."""
-
-    rhythm: Rhythm
-    params: hmm.HmmParams
-    soft: SoftSpans
-    score: float
-
-
 def _look_for_rhythms(work: _Work, rate: Floats, alpha: Floats) -> None:
     """Learn each product's delivery rhythm, then offer the store's commonest to the others.
 
@@ -274,28 +268,31 @@ def _look_for_rhythms(work: _Work, rate: Floats, alpha: Floats) -> None:
     enough = work.store.day[-1] + 1 >= 7 * MIN_CYCLES and len(np.unique(work.store.season)) > 24
     week = [WEEK] if enough else []
 
-    def learn(j: int, periods: list[float] | None = None) -> _Found | None:
+    def learn(j: int, common: Found | None = None) -> Found | None:
         series = work.series(rate, alpha, j)
         plain = hmm.HmmFit(work.params[j], hmm.smooth(series, work.params[j]), True)
-        tried = week + find_periods(plain.smoothed) if periods is None else periods
-        best = learn_rhythm(series, plain, work.priors[j], tried, work.store.season)
-        if best is None:
+        score, prior, season = rhythm_score(plain, 2), work.priors[j], work.store.season
+        if common is None:
+            tried = week + find_periods(plain.smoothed)
+            best = learn_rhythm(series, plain, prior, tried, season, to_beat=score)
+        else:
+            start, tried = start_like(common, series, plain), [common.rhythm.period]
+            best = learn_rhythm(series, start, prior, tried, season, to_beat=-np.inf)
+        if best is None or best.score <= score:
             return None
-        soft = SoftSpans.of(best.fit.smoothed.p_out)
-        return _Found(best.rhythm, best.fit.params, soft, best.score)
+        smoothed = best.fit.smoothed
+        soft = SoftSpans.of(smoothed.p_out)
+        return Found(best.rhythm, best.fit.params, soft, best.score, smoothed.share_out)
 
     found = dict(_together(work, learn))
-    periods = Counter(own.rhythm.period for own in found.values() if own is not None)
-    common = [period for period, count in periods.most_common(1) if count > 1]
+    common = commonest([own for own in found.values() if own is not None])
 
-    def offer(j: int) -> _Found | None:
+    def offer(j: int) -> Found | None:
         own = found[j]
-        if not common or (own is not None and own.rhythm.period == common[0]):
+        if common is None or (own is not None and own.rhythm.period == common.rhythm.period):
             return own
-        other = learn(j, common)
-        return max(
-            (f for f in (own, other) if f is not None), key=attrgetter("score"), default=None
-        )
+        both = [f for f in (own, learn(j, common)) if f is not None]
+        return max(both, key=attrgetter("score"), default=None)
 
     for j, best in _together(work, offer):
         if best is not None:

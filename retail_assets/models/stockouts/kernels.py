@@ -132,8 +132,8 @@ def _tally_sale(
     ran: float,
     rate: float,
     dispersion: float,
-) -> float:
-    """Add one interval with sales to the sums; returns its exposure in stock.
+) -> None:
+    """Add one interval with sales to the sums.
 
     ``ran`` is P(ran out within the interval): then only part of it was exposed, and
     its count says nothing about the dispersion.
@@ -143,9 +143,23 @@ def _tally_sale(
     stats[OWN_SALES] += count * (rate * weight / mean if mean > 0.0 else 1.0)
     stats[PAIRS] += (1.0 - ran) * ((count - mean) * (count - mean) - count)
     stats[SQUARES] += (1.0 - ran) * mean * mean
-    if ran < 1e-6:
-        return weight
-    return weight * (1.0 - ran * (1.0 - in_stock_share(count, mean, dispersion)))
+    share = 1.0
+    if ran >= 1e-6:
+        share -= ran * (1.0 - in_stock_share(count, mean, dispersion))
+    stats[EXPOSURE] += weight * share
+
+
+@numba.njit(cache=True, nogil=True)
+def _advance(stay: float, gone: float, hazard: float, sold: bool) -> tuple[float, float, float]:
+    """(in, out) weights at the next interval's start, and the log of what they were scaled by."""
+    a_out = gone * (1.0 - hazard)
+    # On a strict schedule a sale may contradict all of a long silence: keep it possible.
+    a_in = max(stay + gone * hazard, 1e-200 * a_out)
+    scale = a_in + a_out
+    # Rescale at sales and before underflow only: a logarithm per interval is dear.
+    if sold or scale < 1e-50:
+        return a_in / scale, a_out / scale, math.log(scale)
+    return a_in, a_out, 0.0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -164,14 +178,12 @@ def expect(
 ) -> Floats:
     """Forward-backward; fills ``p_out``, ``p_back``, ``by_phase``; returns the other sums.
 
-    ``params`` is (arrival rate, out otherwise, dispersion, initial out); ``by_phase``
-    has the rows RESTOCKS, WAITS, RUN_OUTS, TRANSACTIONS.
+    ``params`` is (arrival rate, out otherwise, dispersion, initial out).
     """
     n = len(counts)
     rate, otherwise, dispersion = params[0], params[1], params[2]
     later = backward(counts, zero, mean, hazard, after_sale, dispersion, otherwise)
     stats = np.zeros(N_STATS)
-    dropped = zero_in = zero_square = exposed = out_time = lost = 0.0
     p_back[0] = 0.0
     a_in, a_out = 1.0 - params[3], params[3]
     for t in range(n):
@@ -186,12 +198,13 @@ def expect(
             gone = a_out
             inverse = 1.0 / (stay * b_in + (go + gone) * b_run_out)
             out = gone * b_run_out * inverse
-            dropped += go * b_run_out * inverse
-            zero_in += 1.0 - out
-            zero_square += (1.0 - out) * mean[t] * mean[t]
-            exposed += (1.0 - out) * weight[t]
-            out_time += out
-            lost += out * weight[t]
+            stats[DROPPED] += go * b_run_out * inverse
+            stats[ZERO_IN] += 1.0 - out
+            stats[PAIRS] += (1.0 - out) * mean[t] * mean[t]
+            stats[SQUARES] += (1.0 - out) * mean[t] * mean[t]
+            stats[EXPOSURE] += (1.0 - out) * weight[t]
+            stats[OUT_TIME] += out
+            stats[LOST_OWN] += out * weight[t] * rate
         else:
             stay, go, _ = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
             stay, go, gone, out = a_in * stay, a_in * go, 0.0, 0.0
@@ -199,25 +212,15 @@ def expect(
             ran = go * b_run_out * inverse
             by_phase[RUN_OUTS, phase[t]] += ran
             by_phase[TRANSACTIONS, phase[t]] += counts[t]
-            exposed += _tally_sale(stats, counts[t], weight[t], mean[t], ran, rate, dispersion)
+            _tally_sale(stats, counts[t], weight[t], mean[t], ran, rate, dispersion)
         p_out[t] = out
         if t + 1 < n:
             p_back[t + 1] = (go + gone) * h * b_in * inverse
             by_phase[RESTOCKS, phase[t + 1]] += p_back[t + 1]
             by_phase[WAITS, phase[t + 1]] += (go + gone) * b_run_out * inverse
-        a_out = (go + gone) * (1.0 - h)
-        # On a strict schedule a sale may contradict all of a long silence: keep it possible.
-        a_in = max(stay + (go + gone) * h, 1e-200 * a_out)
-        scale = a_in + a_out
-        # Rescale at sales and before underflow only: a logarithm per interval is dear.
-        if counts[t] > 0 or scale < 1e-50:
-            stats[LOG_LIK] += math.log(scale)
-            a_in, a_out = a_in / scale, a_out / scale
+        a_in, a_out, log_scale = _advance(stay, go + gone, h, counts[t] > 0)
+        stats[LOG_LIK] += log_scale
     stats[LOG_LIK] += math.log(a_in + a_out)
-    stats[DROPPED], stats[ZERO_IN], stats[EXPOSURE] = dropped, zero_in, exposed
-    stats[PAIRS] += zero_square
-    stats[SQUARES] += zero_square
-    stats[OUT_TIME], stats[LOST_OWN] = out_time, rate * lost
     return stats
 
 

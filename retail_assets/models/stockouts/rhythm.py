@@ -51,24 +51,34 @@ class Rhythm:
     period : float
         In trading intervals; `WEEK` (0) for the week by the clock, which a holiday or
         a change of opening hours does not shift.
-    edges : (B - 1,) float64 ascending in (0, 1)
+    edges : float64, ascending
+        Shares of the cycle in (0, 1), or if ``by_sales`` transactions.
     offset : int
         Interval at which a cycle begins.
     strict : bool
-        Stock comes back in the first phase only, one interval long.
+        Stock comes back in the cycle's first interval only, the first phase.
+    by_sales : bool
+        Of a strict rhythm: the other phases are how much was sold since the delivery,
+        not how long ago it was. A shelf filled to S is empty at the S-th sale,
+        whenever that comes.
     """
 
     period: float
     edges: Floats
     offset: int = 0
     strict: bool = False
+    by_sales: bool = False
 
     @property
     def n_phases(self) -> int:
-        return len(self.edges) + 1
+        return len(self.edges) + (2 if self.by_sales else 1)
 
-    def phase(self, season: NDArray[np.int16]) -> Phases:
-        """(T,) phase of each interval, of which ``season`` is the hour of the week."""
+    def phase(self, season: NDArray[np.int16], counts: NDArray[np.int32]) -> Phases:
+        """(T,) phase of each interval, given its hour of the week and transactions."""
+        if self.by_sales:
+            delivery, sold = self._sold(counts)
+            phase = 1 + np.searchsorted(self.edges, sold, side="left")
+            return np.where(delivery, 0, phase).astype(np.int16)
         if self.period == WEEK:
             of_hour = np.searchsorted(self.edges, _HOUR_MIDDLES, side="right")
             return of_hour.astype(np.int16)[season % HOURS_OF_WEEK]
@@ -87,6 +97,26 @@ class Rhythm:
         """One interval with deliveries, then phases in which stock only runs out."""
         n = int(min(N_PHASES, np.floor(period)))
         return Rhythm(period, np.arange(n) / n + 1.0 / period, offset, strict=True)
+
+    def _sold(self, counts: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Intervals with a delivery; transactions since the last, up to the interval's end."""
+        one = np.array([1.0 / self.period])
+        delivery = _phases(len(counts), self.period, one, float(self.offset)) == 0
+        total = np.cumsum(counts, dtype=np.int64)
+        before = np.maximum.accumulate(np.where(delivery, total - counts, 0))
+        return delivery, total - before
+
+    def filled(self, series: Series, smoothed: Smoothed) -> Rhythm:
+        """The same deliveries, phases cut by sales since, narrow where stock runs out."""
+        delivery, sold = self._sold(series.counts)
+        at = (series.counts > 0) & ~delivery
+        ran_out = np.diff(smoothed.p_out, append=0.0) + np.append(smoothed.p_back[1:], 0.0)
+        size = int(sold.max(initial=0)) + 1
+        chances = np.bincount(sold[at], series.counts[at], size)
+        events = np.bincount(sold[at], np.clip(ran_out[at], 0.0, 1.0), size)
+        mass = chances / max(chances.sum(), 1.0) + events / max(events.sum(), 1e-9)
+        edges = _cut(mass, N_PHASES - 1) * size - 1.0
+        return replace(self, edges=edges, by_sales=True)
 
     def refined(self, p_back: Floats, season: NDArray[np.int16]) -> Rhythm:
         """Half the phases by equal restock mass (narrow), half by equal time (wide)."""
@@ -144,33 +174,55 @@ class Learned:
 
 def learn_rhythm(
     series: Series,
-    plain: HmmFit,
+    start: HmmFit,
     prior: Prior,
     periods: list[float],
     season: NDArray[np.int16],
+    *,
+    to_beat: float,
 ) -> Learned | None:
     """The rhythm of one of ``periods`` that pays best for its parameters; None if none does.
 
     Three rhythms of each period compete with none: even phases, phases refined around
     the restocks, and a strict schedule that restocks at one interval of the cycle only.
+    A strict one that pays is then cut by sales instead of time if that pays more.
+
+    Parameters
+    ----------
+    start : HmmFit
+        The model without a rhythm.
+    to_beat : float
+        Its `rhythm_score`; -inf for periods other products vouch for.
     """
     found: list[Learned] = []
     for period in sorted(periods, reverse=True):
         # A strict schedule leaves nothing to explain for its divisors.
         if period == WEEK or not any(own.rhythm.strict for own in found):
-            found.append(_learn_at(series, plain, prior, period, season))
-    paying = [own for own in found if own.score > _score(plain, 2)]
-    return max(paying, key=lambda own: own.score) if paying else None
+            found.append(_learn_at(series, start, prior, period, season))
+    best = max(found, key=lambda own: own.score, default=None)
+    if best is None or best.score <= to_beat:
+        return None
+    for _ in range(2 if best.rhythm.strict else 0):
+        cut = best.rhythm.filled(series, best.fit.smoothed)
+        filled = _fitted(series, cut, _strict_params(best.fit, cut), prior, season)
+        best = max(best, filled, key=lambda own: own.score)
+    return best
+
+
+def _fitted(
+    series: Series, rhythm: Rhythm, start: HmmParams, prior: Prior, season: NDArray[np.int16]
+) -> Learned:
+    phased = replace(series, phase=rhythm.phase(season, series.counts))
+    own = fit(phased, start, prior, max_iterations=_STEPS)
+    n_parameters = rhythm.n_phases + (1 if rhythm.strict else rhythm.n_phases)
+    return Learned(rhythm, own, rhythm_score(own, n_parameters))
 
 
 def _learn_at(
     series: Series, plain: HmmFit, prior: Prior, period: float, season: NDArray[np.int16]
 ) -> Learned:
     def fitted(rhythm: Rhythm, start: HmmParams) -> Learned:
-        phased = replace(series, phase=rhythm.phase(season))
-        own = fit(phased, start, prior, max_iterations=_STEPS)
-        n_parameters = rhythm.n_phases + (1 if rhythm.strict else rhythm.n_phases)
-        return Learned(rhythm, own, _score(own, n_parameters))
+        return _fitted(series, rhythm, start, prior, season)
 
     def strict(like: Learned) -> Learned:
         return fitted(*_on_schedule(series, like.fit, period, season))
@@ -190,7 +242,7 @@ def _learn_at(
     return max(second, strict(second), key=lambda own: own.score)
 
 
-def _score(own: HmmFit, n_parameters: int) -> float:
+def rhythm_score(own: HmmFit, n_parameters: int) -> float:
     """Log-likelihood less half the log of the number of restocks per parameter.
 
     On 12 shops refilled at random Akaike's criterion took chance for a rhythm in 8, with
@@ -220,7 +272,7 @@ def _on_schedule(
     def log_lik(offset: int) -> float:
         if offset not in tried:
             rhythm = Rhythm.schedule(period, (turn + offset) % size)
-            phased = replace(series, phase=rhythm.phase(season))
+            phased = replace(series, phase=rhythm.phase(season, series.counts))
             params = _strict_params(current, rhythm)
             tried[offset] = smooth(phased, params).log_lik
         return tried[offset]
@@ -286,9 +338,9 @@ def find_periods(smoothed: Smoothed) -> list[float]:
 
 def _phase_gain(smoothed: Smoothed, period: float, n_phases: int) -> float:
     """Log-likelihood that a hazard per phase would add to one for all."""
-    season = np.zeros(len(smoothed.p_out), np.int16)
-    rhythm = Rhythm.even(period, season, n_phases)
-    phase = rhythm.phase(season)
+    nothing = np.zeros(len(smoothed.p_out), np.int16)
+    rhythm = Rhythm.even(period, nothing, n_phases)
+    phase = rhythm.phase(nothing, nothing.astype(np.int32))
     back = np.bincount(phase, smoothed.p_back, rhythm.n_phases)
     waits = np.bincount(phase, smoothed.p_out, rhythm.n_phases) + back
     mean = back.sum() / waits.sum()

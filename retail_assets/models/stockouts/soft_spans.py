@@ -40,12 +40,6 @@ class SoftSpans:
         """Compress a (T,) probability; it is met within ``step`` (``floor`` near 0)."""
         return SoftSpans(*_compress(p_out, floor, step))
 
-    def expand(self, n_intervals: int) -> Floats:
-        """The (T,) probability again."""
-        out = np.zeros(n_intervals)
-        add_segments(out, self.start, self.stop, self.p_out, 1.0)
-        return out
-
     def likely_out(self) -> tuple[Ints, Ints]:
         """Starts and stops of the spells with P(out) > .5."""
         likely = self.p_out > 0.5

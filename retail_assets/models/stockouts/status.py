@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -229,12 +229,13 @@ def lay_out(
     flow[product] = 0.0
     for i in np.flatnonzero(flow > NEGLIGIBLE_FLOW * arrival_rate[product]):
         soft[i].add_to(inflow, float(flow[i]))
-    phase = None
+    series = Series.of(*store.sales(product), on_sale(store, product, weight), inflow)
     if store.deliveries is not None:
         phase = calendar_phases(store.deliveries[product], store.n_intervals)
-    elif rhythm is not None:
-        phase = rhythm.phase(store.season)
-    return Series.of(*store.sales(product), on_sale(store, product, weight), inflow, phase)
+        return replace(series, phase=phase)
+    if rhythm is not None:
+        return replace(series, phase=rhythm.phase(store.season, series.counts))
+    return series
 
 
 def on_sale(store: StorePanel, product: int, weight: Floats) -> Floats:

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_assets.models.panel import Spans, StorePanel
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -123,13 +121,6 @@ def corrected_test(
         # A run once flagged stays so: the rate only rises, and the loop ends.
         flagged |= before
     return ZeroRuns(start, stop, neglog10_p, rate, dispersion, threshold)
-
-
-def zero_run_spans(store: StorePanel, weight: Floats | None = None) -> Spans:
-    """Out-of-stock spans of every product of a store by the corrected test."""
-    level = np.ones(store.n_intervals) if weight is None else weight
-    products = range(len(store.indptr) - 1)
-    return Spans.join([corrected_test(*store.sales(j), level).out for j in products])
 
 
 def _zero_strength(mean: Floats, dispersion: float) -> Floats:

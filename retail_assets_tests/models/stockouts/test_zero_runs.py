@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_assets.models.panel import StorePanel
 from retail_assets.models.stockouts.zero_runs import (
     corrected_test,
     literal_test,
     runs_without_sale,
-    zero_run_spans,
 )
 
 
@@ -118,20 +116,10 @@ def test_tiny_series_are_tested_without_complaint(counts):
     assert not test.flagged.any()
 
 
-def test_spans_of_a_store_hold_only_flagged_runs():
+def test_only_flagged_runs_are_out_of_stock():
     counts, _ = gappy_counts(4)
-    interval, transactions = sparse(counts)
-    store = StorePanel(
-        "s",
-        np.zeros(600, np.int16),
-        np.zeros(600, np.int32),
-        np.array([0, len(interval), len(interval)]),
-        interval,
-        transactions,
-    )
-    spans = zero_run_spans(store)
-    start, stop = spans.of(0)
+    start, stop = corrected_test(*sparse(counts), np.ones(600)).out
     assert len(start) == 2
     assert start[0] <= 100
     assert stop[1] >= 430
-    assert len(spans.of(1)[0]) == 0
+    assert len(corrected_test(*sparse(np.zeros(600, np.int32)), np.ones(600)).out[0]) == 0
