@@ -9,22 +9,30 @@ path is drawn here by forward filtering and backward sampling given the current 
 of all others, with the likelihood of everybody's sales: a Gibbs sampler whose other
 half is step 2's draw of the rates (`substitution.posterior` calls it in turn).
 
-P(run out | sale) and the restock hazard of every product are redrawn along the way.
+P(run out | sale) and the restock hazard of every product are redrawn along the way;
+the former by phase of the delivery rhythm or by what was sold since the last restock,
+whichever makes the receipts likelier (`sold_since`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from retail_assets.models.choice.markov_chain import choice_rates
 from retail_assets.models.panel import Rates, Spans, StorePanel
 from retail_assets.models.stockouts.hidden_markov import HmmParams
-from retail_assets.models.stockouts.kernels import backward, emit, zero_probability
+from retail_assets.models.stockouts.kernels import zero_probability
+from retail_assets.models.stockouts.sold_since import (
+    MAX_SOLD,
+    sample_path,
+    sold_since_restock,
+)
 from retail_assets.models.stockouts.status import StatusFit
+from retail_assets.models.substitution.em import fit_em
+from retail_assets.models.substitution.patterns import availability_statistics
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,6 +40,9 @@ Ints = NDArray[np.int64]
 MAX_PRODUCTS = 15
 # Pseudo-events at the fitted hazards: enough for a phase without an event of its own.
 STRENGTH = 0.5
+MAX_AFTER_SALE = 0.999
+# Sweeps before the first path is handed out where run-outs follow sales.
+WARM_UP = 30
 # One interval's evidence, in nats; beyond this it decides alone anyway.
 MAX_EVIDENCE = 30.0
 
@@ -46,9 +57,19 @@ class _Product:
     phase: NDArray[np.int16]
     params: HmmParams
     prior: Floats
-    after_sale: Floats
     hazard: Floats
     known: bool
+    # Candidates for P(run out | sale): (phases, 1), or (1, K + 1) by sales since the restock.
+    after_sale: list[Floats]
+
+    @property
+    def follows_sales(self) -> bool:
+        """P(run out | sale) goes by the sales since the restock."""
+        return bool(self.after_sale[0].shape[1] > 1)
+
+    def row(self, after_sale: Floats) -> NDArray[np.int16]:
+        """(T,) row of a table of P(run out | sale) that holds in each interval."""
+        return self.phase if len(after_sale) > 1 else np.zeros_like(self.phase)
 
 
 class JointPaths:
@@ -76,12 +97,38 @@ class JointPaths:
                 "draw them product by product with StatusFit.sample_out"
             )
         self._fit, self._sweeps, self._redraw_hazards = fit, sweeps, redraw_hazards
-        self._stores = [_Store(fit, number, store) for number, store in enumerate(fit.panel.stores)]
+        self._rates = fit.rates
+        self._stores: list[_Store] = []
 
     def __call__(self, rng: np.random.Generator, rates: Rates | None) -> list[Spans]:
         """One path per store given all receipts, the rates and the last paths."""
-        rates = self._fit.rates if rates is None else rates
-        for _ in range(self._sweeps):
+        if not self._stores:
+            self._start(rng)
+        return self._sweep(rng, rates or self._rates, self._sweeps)
+
+    def _start(self, rng: np.random.Generator) -> None:
+        """Sampled paths, then sweeps in turn with step 2's EM while run-outs by sales settle.
+
+        Spells of P(out) > .5 would start it with half the outages of a slow seller.
+        """
+        panel = self._fit.panel
+        drawn = self._fit.sample_out(rng)
+        for number, (store, out) in enumerate(zip(panel.stores, drawn, strict=True)):
+            self._stores.append(_Store(self._fit, number, store, out, self._redraw_hazards))
+        if not self._redraw_hazards:
+            return
+        out_of = self._sweep(rng, self._rates, 1)
+        if not any(p.follows_sales for store in self._stores for p in store.products):
+            return
+        for _ in range(WARM_UP):
+            statistics = availability_statistics(
+                panel, out_of, self._fit.weight, arrival_rate=self._rates.arrival_rate
+            )
+            self._rates = fit_em(statistics, start=self._rates).rates
+            out_of = self._sweep(rng, self._rates, 1)
+
+    def _sweep(self, rng: np.random.Generator, rates: Rates, sweeps: int) -> list[Spans]:
+        for _ in range(sweeps):
             for number, store in enumerate(self._stores):
                 store.sweep(rng, rates, number, self._redraw_hazards)
         return [store.spans() for store in self._stores]
@@ -90,16 +137,20 @@ class JointPaths:
 class _Store:
     """One store's products and their current joint path."""
 
-    def __init__(self, fit: StatusFit, number: int, store: StorePanel) -> None:
+    def __init__(
+        self, fit: StatusFit, number: int, store: StorePanel, out: Spans, redraw_hazards: bool
+    ) -> None:
         status = fit.stores[number]
         self.weight = status.weight
         self.outside = [store.unlisted(j) for j in range(fit.panel.n_products)]
         self.products = [_product(fit, number, store, j) for j in range(fit.panel.n_products)]
         # Bit j of an interval's code: product j is out at its start.
         self.code = np.zeros(store.n_intervals, np.int64)
-        out = status.out()
-        for j in range(fit.panel.n_products):
-            self.code |= out.mask(j, store.n_intervals).astype(np.int64) << j
+        for j, product in enumerate(self.products):
+            own = out.mask(j, store.n_intervals)
+            self.code |= own.astype(np.int64) << j
+            if redraw_hazards:
+                _add_by_sales(product, own)
 
     def sweep(
         self, rng: np.random.Generator, rates: Rates, number: int, redraw_hazards: bool
@@ -113,17 +164,24 @@ class _Store:
             params = product.params
             # Evidence for `out` in an interval without a sale is evidence against `in`.
             zero = zero_probability(mean, params.dispersion) * np.exp(-evidence)
-            out = _sample(
-                product.counts,
-                zero,
-                mean,
-                product.hazard[product.phase],
-                product.after_sale[product.phase],
-                params.dispersion,
-                params.out_otherwise,
-                params.initial_out,
-                rng.random(len(mean)),
-            )
+            drawn = [
+                sample_path(
+                    product.counts,
+                    zero,
+                    mean,
+                    product.hazard[product.phase],
+                    after_sale,
+                    product.row(after_sale),
+                    params.dispersion,
+                    params.out_otherwise,
+                    params.initial_out,
+                    rng.random(len(mean) + 1),
+                )
+                for after_sale in product.after_sale
+            ]
+            # Two candidates in the first sweep only; they differ by hundreds of nats.
+            best = int(np.argmax([log_lik for _, log_lik in drawn]))
+            product.after_sale, out = [product.after_sale[best]], drawn[best][0]
             unlisted = self.outside[j]
             if unlisted is not None:
                 out[unlisted] = False
@@ -171,7 +229,7 @@ class _Store:
 def _product(fit: StatusFit, number: int, store: StorePanel, j: int) -> _Product:
     status = fit.stores[number].products[j]
     series = fit.series(number, j)
-    after_sale = np.array(status.params.out_after_sale)
+    after_sale = np.array(status.params.out_after_sale)[:, None]
     hazard = np.array(status.params.restock_hazard)
     prior = np.array([status.out_after_sale, status.restock_hazard])
     interval, transactions = store.sales(j)
@@ -183,53 +241,53 @@ def _product(fit: StatusFit, number: int, store: StorePanel, j: int) -> _Product
         series.phase,
         status.params,
         np.clip(prior, 1e-6, 1 - 1e-6),
-        after_sale,
         hazard,
         known,
+        [after_sale],
     )
+
+
+def _add_by_sales(product: _Product, out: NDArray[np.bool_]) -> None:
+    """Offer P(run out | sale) by sales since the restock; alone where there is no rhythm."""
+    events, chances = _run_outs(product, out, sold_since_restock(product.counts, out), MAX_SOLD + 1)
+    mean = product.prior[0]
+    table = ((STRENGTH * mean + events) / (STRENGTH + chances))[None]
+    kept = product.after_sale if len(product.hazard) > 1 else []
+    product.after_sale = [*kept, np.clip(table, 1e-9, MAX_AFTER_SALE)]
+
+
+def _run_outs(
+    product: _Product, out: NDArray[np.bool_], kind: NDArray[np.integer], size: int
+) -> tuple[Ints, Ints]:
+    """Sales that emptied the shelf, and transactions that might have, by kind of interval."""
+    began = np.flatnonzero(out[1:] & ~out[:-1])
+    began = began[product.counts[began] > 0]
+    events = np.bincount(kind[began], minlength=size)
+    sold = np.bincount(kind[product.interval], product.transactions, minlength=size)
+    return events, np.maximum(sold, events)
 
 
 def _redraw(product: _Product, out: NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """P(run out | sale) and restock hazard of each phase given the path: Beta draws."""
+    """P(run out | sale) and restock hazard given the path: Beta draws."""
+    (after_sale,) = product.after_sale
+    follows = product.follows_sales
+    kind = sold_since_restock(product.counts, out) if follows else product.phase
+    drawn = _beta(*_run_outs(product, out, kind, after_sale.size), product.prior[0], rng)
+    product.after_sale = [np.clip(drawn, 1e-9, MAX_AFTER_SALE).reshape(after_sale.shape)]
     n_phases = len(product.hazard)
-    began = np.flatnonzero(out[1:] & ~out[:-1])
-    began = began[product.counts[began] > 0]
     ended = np.flatnonzero(out[:-1] & ~out[1:]) + 1
     waited = np.flatnonzero(out[:-1]) + 1
-    events = np.array([_by_phase(product.phase, at, n_phases) for at in (began, ended)])
-    sold = np.bincount(product.phase[product.interval], product.transactions, minlength=n_phases)
-    chances = np.array([sold, _by_phase(product.phase, waited, n_phases)])
-    mean = product.prior[:, None]
-    drawn = rng.beta(
-        STRENGTH * mean + events, STRENGTH * (1 - mean) + np.maximum(chances - events, 0)
-    )
-    product.after_sale = np.clip(drawn[0], 1e-9, 0.9)
+    restocks, waits = (np.bincount(product.phase[at], minlength=n_phases) for at in (ended, waited))
+    drawn = _beta(restocks, waits, product.prior[1], rng)
     # A phase without restocks in the model (off the calendar) stays without.
-    product.hazard = np.where(product.hazard > 0, np.clip(drawn[1], 1e-7, 1 - 1e-7), 0.0)
+    product.hazard = np.where(product.hazard > 0, np.clip(drawn, 1e-7, 1 - 1e-7), 0.0)
 
 
-def _by_phase(phase: NDArray[np.int16], at: Ints, n_phases: int) -> Ints:
-    return np.bincount(phase[at], minlength=n_phases)
+def _beta(events: Ints, chances: Ints, mean: float, rng: np.random.Generator) -> Floats:
+    return rng.beta(STRENGTH * mean + events, STRENGTH * (1 - mean) + chances - events)
 
 
 def _compress(codes: Ints, size: int) -> tuple[Ints, Ints]:
     """The distinct codes, and the row of each interval among them."""
     seen = np.bincount(codes, minlength=size) > 0
     return np.flatnonzero(seen), (np.cumsum(seen) - 1)[codes]
-
-
-@numba.njit(cache=True)
-def _sample(counts, zero, mean, hazard, after_sale, dispersion, otherwise, initial_out, uniform):  # type: ignore[no-untyped-def]
-    """(T,) status drawn forward behind a backward filter; `kernels.sample_path` with evidence."""
-    n = len(counts)
-    later = backward(counts, zero, mean, hazard, after_sale, dispersion, otherwise)
-    path = np.empty(n, np.bool_)
-    w_in, w_out = (1.0 - initial_out) * (1.0 - later[0]), initial_out * later[0]
-    path[0] = uniform[0] * (w_in + w_out) < w_out
-    for t in range(n - 1):
-        stay, go, gone = emit(counts[t], zero[t], mean[t], dispersion, after_sale[t], otherwise)
-        from_here, kept = (gone, 0.0) if path[t] else (go, stay)
-        to_out = from_here * (1.0 - hazard[t + 1]) * later[t + 1]
-        to_in = (from_here * hazard[t + 1] + kept) * (1.0 - later[t + 1])
-        path[t + 1] = uniform[t + 1] * (to_in + to_out) < to_out
-    return path
