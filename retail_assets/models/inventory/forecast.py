@@ -237,6 +237,8 @@ def _run(
     level = _levels(demand.traffic, pool, n_paths, np.random.default_rng((seed, 1, pool)))
     rng = np.random.default_rng((seed, 3, int(own[0])))
     waited = _whole_weeks(_lead_draws(stock, own, n_paths, rng) * rng.random((1, n_paths)), rng)
+    # Orders do not overtake each other: what is on order comes before one placed now.
+    waited = np.minimum(waited, free_from[own])
     arrivals = np.zeros((len(own), weeks), np.int32)
     if stock.arrivals is not None:
         arrivals[:] = stock.arrivals[own]

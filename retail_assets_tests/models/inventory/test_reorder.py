@@ -54,6 +54,17 @@ def test_a_season_is_the_newsvendor_of_its_demand():
     assert "order" in plan.reason[0]
 
 
+def test_the_reorder_point_does_not_depend_on_where_the_units_are():
+    """600 on hand, or 100 on hand and 500 on order: an order placed now comes after those."""
+    stock = Stock.of([600, 100], on_order=[0, 500], lead_weeks=2.0, lead_weeks_sd=0.5)
+    demand = Demand.of([0, 1], Traffic.of(np.full((2, 8), 20.0)), np.full((2, PATHS), 0.25))
+    need = requirement_paths(stock, demand, Settlement.sold_at_once(2, PATHS), seed=8)
+    costs = Costs.of([2_000] * 2, [1_050] * 2, seasonal=False, holding_cents_per_week=5)
+    plan = plan_reorders(stock, need, costs, seasonal=False)
+    assert plan.reorder_point[1] == pytest.approx(plan.reorder_point[0], abs=2)
+    assert plan.reorder_point[0] < 50
+
+
 def test_the_reorder_point_covers_lead_time_and_review_in_a_simulation():
     """Reorder point + nothing else: share of cycles without a unit short is the ratio."""
     rows = 100
