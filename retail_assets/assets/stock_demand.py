@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retail_assets.assets.style_rates import StyleRates
 from retail_assets.warehouse import Session
 
 if TYPE_CHECKING:
@@ -23,22 +25,19 @@ Rows = Sequence[Mapping[str, Any]]
 PAST_WEEKS = 52
 DAYS_PER_WEEK = 7
 
-_WEEKLY = {
-    "pos_trials": """
-        SELECT product_id, date_diff('day', date, $last::DATE) // 7 AS ago, sum(n) AS n
-        FROM pos_trials WHERE date BETWEEN $last::DATE - {days} + 1 AND $last GROUP BY ALL
-    """,
-    "style_trials": """
-        SELECT product_id, date_diff('day', date, $last::DATE) // 7 AS ago, sum(n) AS n
-        FROM style_trials WHERE date BETWEEN $last::DATE - {days} + 1 AND $last
-          AND warehouse = $warehouse GROUP BY ALL
-    """,
-}
-_BEGAN = "SELECT product_id, min(date) FROM {source} GROUP BY ALL"
+# Counted back from the last day the source tells of: trials that land once a week, or
+# stopped a month ago, must not look like weeks without a client.
+_LAST = "SELECT max(date) FROM {source} WHERE date <= $last"
+_WEEKLY = """
+SELECT {warehouse} AS warehouse, product_id, date_diff('day', date, $last::DATE) // 7 AS ago,
+       sum(n) AS n
+FROM {source} WHERE date BETWEEN $last::DATE - {days} + 1 AND $last GROUP BY ALL
+"""
+_BEGAN = "SELECT product_id, min(date) FROM {source} WHERE date <= $last GROUP BY ALL"
 # Net of what customers bring back, per receipt that holds the product.
 _UNITS = """
-SELECT product_id, sum(quantity) / nullif(count(DISTINCT (store_id, business_date, transaction_id))
-    FILTER (line_type = 'sale'), 0) AS units
+SELECT product_id, sum(quantity), count(DISTINCT (store_id, business_date, transaction_id))
+    FILTER (line_type = 'sale')
 FROM pos_lines WHERE line_type IN ('sale', 'return') AND business_date > $last::DATE - 182
 GROUP BY ALL
 """
@@ -62,35 +61,73 @@ def column(rows: Rows, name: str, default: float = np.nan) -> Floats:
 
 
 def pool_traffic(
-    session: Session, source: str, rows: Rows, last: date, weeks: int
-) -> dict[tuple[str, str], PoolTraffic]:
-    """Chances a week of each pool, a group of styles in a warehouse."""
+    session: Session, source: str, rows: Rows, rates: StyleRates, last: date, weeks: int
+) -> tuple[dict[tuple[str, str], PoolTraffic], dict[tuple[str, str], str]]:
+    """Chances a week of each pool, a group of styles in a warehouse; why some have none.
+
+    A style of several sizes has the chances of the size that was offered most.
+    """
     from retail_assets.models.inventory.traffic import fit_pool
 
-    began = dict(session.sql(_BEGAN.format(source=source)).fetchall())
-    query = _WEEKLY[source].format(days=DAYS_PER_WEEK * PAST_WEEKS)
-    found = {}
-    for pool in sorted({(row["warehouse"], row["group_id"]) for row in rows}):
-        names = [r["product_id"] for r in rows if (r["warehouse"], r["group_id"]) == pool]
-        asked = {"last": last} | ({"warehouse": pool[0]} if source == "style_trials" else {})
-        weekly = np.zeros((len(names), PAST_WEEKS))
-        position = {name: at for at, name in enumerate(names)}
-        for name, ago, n in session.sql(query, asked).fetchall():
-            if name in position:
-                weekly[position[name], PAST_WEEKS - 1 - ago] = n
-        for name, at in position.items():
-            whole = (last - began[name]).days + 1 if name in began else 0
-            weekly[at, : max(PAST_WEEKS - whole // DAYS_PER_WEEK, 0)] = np.nan
-        found[pool] = fit_pool(weekly, weeks)
+    last = session.sql(_LAST.format(source=source), {"last": last}).fetchall()[0][0] or last
+    began = dict(session.sql(_BEGAN.format(source=source), {"last": last}).fetchall())
+    weekly = _weekly(session, source, {row["warehouse"] for row in rows}, last)
+    pools: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in rows:
+        pools[row["warehouse"], row["group_id"]].append(row["product_id"])
+    found, refused = {}, {}
+    for pool, names in sorted(pools.items()):
+        chances = np.zeros((len(names), PAST_WEEKS))
+        for at, name in enumerate(names):
+            sizes = rates.products(name)
+            first = min((began[size] for size in sizes if size in began), default=None)
+            for size in sizes:
+                own = weekly.get((pool[0], size), weekly.get((None, size), {}))
+                for ago, n in own.items():
+                    chances[at, PAST_WEEKS - 1 - ago] = max(chances[at, PAST_WEEKS - 1 - ago], n)
+            whole = ((last - first).days + 1) // DAYS_PER_WEEK if first else 0
+            chances[at, : max(PAST_WEEKS - whole, 0)] = np.nan
+        try:
+            found[pool] = fit_pool(chances, weeks)
+        except ValueError as why:
+            refused[pool] = str(why)
+    return found, refused
+
+
+def _weekly(
+    session: Session, source: str, warehouses: set[str], last: date
+) -> dict[tuple[str | None, str], dict[int, float]]:
+    """Trials by week before the last day, by warehouse (None: of all) and product.
+
+    Trials that name no warehouse are shared equally by those whose own nobody counted.
+    """
+    by_stylist = source == "style_trials"
+    query = _WEEKLY.format(
+        source=source,
+        warehouse="warehouse" if by_stylist else "NULL",
+        days=DAYS_PER_WEEK * PAST_WEEKS,
+    )
+    found: dict[tuple[str | None, str], dict[int, float]] = defaultdict(dict)
+    counted = session.sql(query, {"last": last}).fetchall()
+    nameless = len(warehouses - {warehouse for warehouse, *_ in counted}) if by_stylist else 1
+    for warehouse, product, ago, n in counted:
+        found[warehouse, product][ago] = float(n) / (1 if warehouse else max(nameless, 1))
     return found
 
 
-def units_per_success(session: Session, source: str, product: Sequence[str], last: date) -> Floats:
+def units_per_success(
+    session: Session, source: str, product: Sequence[str], rates: StyleRates, last: date
+) -> Floats:
     """Units that leave for good per success, (S,): baskets hold several, some come back."""
     if source == "style_trials":
         return np.ones(len(product))
-    known = dict(session.sql(_UNITS, {"last": last}).fetchall())
-    return np.array([max(known.get(name) or 1.0, 0.0) for name in product])
+    known = {name: (u, r) for name, u, r in session.sql(_UNITS, {"last": last}).fetchall()}
+    units = []
+    for name in product:
+        own = [known[size] for size in rates.products(name) if size in known]
+        receipts = sum(r for _, r in own)
+        units.append(max(sum(u for u, _ in own) / receipts, 0.0) if receipts else 1.0)
+    return np.array(units, np.float64)
 
 
 def demand_of(
@@ -105,7 +142,8 @@ def demand_of(
     from retail_assets.models.inventory.demand import Demand, Traffic
 
     pools = sorted(traffic)
-    at = np.array([pools.index((row["warehouse"], row["group_id"])) for row in rows])
+    number = {pool: at for at, pool in enumerate(pools)}
+    at = np.array([number[row["warehouse"], row["group_id"]] for row in rows])
     considered, seen = np.empty(len(rows)), dict.fromkeys(pools, 0)
     for row, pool in enumerate(pools[i] for i in at):
         considered[row] = traffic[pool].considered[seen[pool]]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_assets.report.plots import BLUE, GREEN, GREY, ORANGE, RED, _figure, _png
+from retail_assets.report.plots import BLUE, GREEN, GREY, ORANGE, RED, new_figure, to_png
 
 Floats = NDArray[np.float64]
 PALETTE = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", "black")
@@ -19,7 +19,7 @@ def prior_and_posterior(
 ) -> bytes:
     """Densities per style: (name, prior, posterior, raw rate k/n)."""
     shown = max(len(curves), 1)
-    figure, axes = _figure(min(shown, 2), -(-shown // 2), 4.0, 2.4)
+    figure, axes = new_figure(min(shown, 2), -(-shown // 2), 4.0, 2.4)
     for axis in axes[len(curves) :]:
         axis.set_visible(False)
     for axis, (name, prior, posterior, raw) in zip(axes, curves, strict=False):
@@ -33,7 +33,7 @@ def prior_and_posterior(
     if curves:
         axes[0].legend(fontsize=6)
     figure.suptitle(title, fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
 def shrinkage(
@@ -47,7 +47,7 @@ def shrinkage(
     title: str,
 ) -> bytes:
     """Raw against posterior rate with 95 % intervals; colours are groups."""
-    figure, (axis,) = _figure(1, 1, 5.6, 4.4)
+    figure, (axis,) = new_figure(1, 1, 5.6, 4.4)
     for at in np.unique(group):
         own = group == at
         label = groups[at] if at >= 0 else "unknown"
@@ -62,7 +62,7 @@ def shrinkage(
     axis.set_ylabel("posterior mean and 95 % interval, %")
     axis.set_title(title, fontsize=9)
     axis.legend(fontsize=7)
-    return _png(figure)
+    return to_png(figure)
 
 
 def rate_over_time(
@@ -75,7 +75,7 @@ def rate_over_time(
 
     dates: Any = untyped
     shown = max(len(styles), 1)
-    figure, axes = _figure(min(shown, 2), -(-shown // 2), 4.4, 2.4)
+    figure, axes = new_figure(min(shown, 2), -(-shown // 2), 4.4, 2.4)
     for axis in axes[len(styles) :]:
         axis.set_visible(False)
     for axis, (name, days, mean, low, high) in zip(axes, styles, strict=False):
@@ -90,12 +90,12 @@ def rate_over_time(
     if styles:
         axes[0].legend(fontsize=6)
     figure.suptitle(title, fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
 def reliability(predicted: Floats, realised: Floats, error: Floats, *, title: str) -> bytes:
     """Foreseen against realised rate, per bin, with 95 % of chance."""
-    figure, (axis,) = _figure(1, 1, 4.6, 4.0)
+    figure, (axis,) = new_figure(1, 1, 4.6, 4.0)
     top = 100 * float(max(predicted.max(), (realised + 1.96 * error).max())) * 1.05
     axis.plot([0, top], [0, top], color=GREY, linestyle="--", label="perfect")
     axis.errorbar(
@@ -106,4 +106,4 @@ def reliability(predicted: Floats, realised: Floats, error: Floats, *, title: st
     axis.set_ylabel("rate of that week, %")
     axis.set_title(title, fontsize=9)
     axis.legend(fontsize=7)
-    return _png(figure)
+    return to_png(figure)

@@ -45,7 +45,7 @@ def posterior_histograms(
     """
     shown = min(len(titles), most)
     columns = min(shown, 4)
-    figure, axes = _figure(columns, -(-shown // columns), 2.6, 2.0)
+    figure, axes = new_figure(columns, -(-shown // columns), 2.6, 2.0)
     for at, axis in enumerate(axes):
         if at >= shown:
             axis.set_visible(False)
@@ -63,7 +63,7 @@ def posterior_histograms(
     handles, labels = axes[0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3, fontsize=7)
-    return _png(figure)
+    return to_png(figure)
 
 
 def substitution_heatmap(
@@ -81,7 +81,7 @@ def substitution_heatmap(
     """
     n = len(products)
     size = max(4.0, 0.62 * n + 1.6)
-    figure, (axis,) = _figure(1, 1, size + 0.8, size)
+    figure, (axis,) = new_figure(1, 1, size + 0.8, size)
     shown = np.ma.masked_invalid(mean)
     image = axis.imshow(100 * shown, cmap="Blues", vmin=0, vmax=100)
     for row in range(n):
@@ -106,7 +106,7 @@ def substitution_heatmap(
     axis.set_ylabel("wanted, but out of stock")
     axis.set_title(title, fontsize=9)
     figure.colorbar(image, ax=axis, label="share of customers, %", shrink=0.8)
-    return _png(figure)
+    return to_png(figure)
 
 
 def stockout_timeline(
@@ -122,7 +122,7 @@ def stockout_timeline(
     from matplotlib import dates as untyped
 
     dates: Any = untyped
-    figure, (axis,) = _figure(1, 1, 9.0, 0.9 + 0.3 * len(rows))
+    figure, (axis,) = new_figure(1, 1, 9.0, 0.9 + 0.3 * len(rows))
     for at, (_, spans) in enumerate(rows):
         for start, stop, p_out in spans:
             axis.barh(
@@ -142,21 +142,21 @@ def stockout_timeline(
     axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(axis.xaxis.get_major_locator()))
     axis.set_xlabel("date; shade = P(out of stock)" + (", * = low power" if any(marks) else ""))
     axis.set_title(title, fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
 def reliability_curve(
     predicted: NDArray[np.float64], observed: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> bytes:
     """Share truly out of stock against the predicted probability, per bin."""
-    figure, (axis,) = _figure(1, 1, 4.2, 3.8)
+    figure, (axis,) = new_figure(1, 1, 4.2, 3.8)
     axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect")
     error = 1.96 * np.sqrt(np.clip(observed * (1 - observed), 0, None) / np.maximum(counts, 1))
     axis.errorbar(predicted, observed, yerr=error, color=BLUE, marker="o", label="observed, 95 %")
     axis.set_xlabel("predicted P(out of stock)")
     axis.set_ylabel("share of counts out of stock")
     axis.legend(fontsize=7)
-    return _png(figure)
+    return to_png(figure)
 
 
 def scenario_forest(
@@ -170,7 +170,7 @@ def scenario_forest(
     title: str,
 ) -> bytes:
     """Difference to the base with 95 % intervals; what the data cannot tell is grey."""
-    figure, (axis,) = _figure(1, 1, 7.0, 1.0 + 0.35 * len(names))
+    figure, (axis,) = new_figure(1, 1, 7.0, 1.0 + 0.35 * len(names))
     for at in range(len(names)):
         colour = GREY if not resolved[at] else BLUE if mean[at] > 0 else RED
         axis.plot([low[at], high[at]], [at, at], color=colour, linewidth=2)
@@ -184,10 +184,10 @@ def scenario_forest(
         loc="right",
     )
     axis.set_title(title, fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
-def _figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, list[Any]]:
+def new_figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, list[Any]]:
     # The object API draws without a display and keeps no global state.
     from matplotlib.figure import Figure
 
@@ -206,7 +206,7 @@ def _hatched(column: int, row: int) -> Any:
     )
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

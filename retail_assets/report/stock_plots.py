@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from retail_assets.report.plots import BLUE, GREY, ORANGE, RED, _figure, _png
+from retail_assets.report.plots import BLUE, GREY, ORANGE, RED, new_figure, to_png
 
 Values = NDArray[Any]
 
@@ -21,7 +21,7 @@ def on_hand_fans(
 
     dates: Any = untyped
     shown = max(len(rows), 1)
-    figure, axes = _figure(min(shown, 3), -(-shown // 3), 3.3, 2.3)
+    figure, axes = new_figure(min(shown, 3), -(-shown // 3), 3.3, 2.3)
     for axis in axes[len(rows) :]:
         axis.set_visible(False)
     for axis, (label, mean, low, high) in zip(axes, rows, strict=False):
@@ -36,7 +36,7 @@ def on_hand_fans(
     if rows:
         axes[0].legend(fontsize=6)
     figure.suptitle(title, fontsize=9)
-    return _png(figure)
+    return to_png(figure)
 
 
 def reorder_timeline(
@@ -47,7 +47,7 @@ def reorder_timeline(
     Per row: label, weeks from today until the order (None: not within the horizon), lead
     time and its standard deviation in weeks, units to order today.
     """
-    figure, (axis,) = _figure(1, 1, 7.2, 1.2 + 0.34 * max(len(rows), 1))
+    figure, (axis,) = new_figure(1, 1, 7.2, 1.2 + 0.34 * max(len(rows), 1))
     for at, (_, when, lead, sd, units) in enumerate(rows):
         if when is None:
             axis.text(0.1, at, "no order within the horizon", va="center", fontsize=7, color=GREY)
@@ -67,4 +67,4 @@ def reorder_timeline(
     )
     axis.set_xlim(right=1.25 * axis.get_xlim()[1])
     axis.set_title(title, fontsize=9)
-    return _png(figure)
+    return to_png(figure)

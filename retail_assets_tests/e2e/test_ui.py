@@ -15,6 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ARTIFACTS = Path(__file__).parents[2] / "e2e_artifacts"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+GROUPS = ("ingest", "inventory", "substitution", "cold_start", "assortment")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 QUIET += ["--disable-component-update", "--disable-sync", "--disable-quic"]
 
@@ -47,7 +48,7 @@ def test_every_asset_of_the_demo_is_materialised(server):
         "{ assetNodes { assetKey { path } groupName isMaterializable "
         "assetMaterializations(limit: 1) { timestamp } } }",
     )["assetNodes"]
-    assert {n["groupName"] for n in nodes} >= {"ingest", "inventory", "substitution", "assortment"}
+    assert {n["groupName"] for n in nodes} >= set(GROUPS)
     missing = [n["assetKey"]["path"][0] for n in nodes if not n["assetMaterializations"]]
     assert missing == []
 
@@ -67,17 +68,25 @@ def test_the_lineage_page_shows_the_groups(server, page):
     page.goto(f"{server}/asset-groups", wait_until="networkidle")
     page.wait_for_timeout(4000)
     page.screenshot(path=ARTIFACTS / "lineage.png")
-    for group in ("ingest", "inventory", "substitution", "assortment"):
+    for group in GROUPS:
         assert page.get_by_text(group, exact=True).first.is_visible()
 
 
 @pytest.mark.parametrize(
-    "asset",
-    ["inventory_status", "substitution_posterior", "substitution_rates", "assortment_scenarios"],
+    ("asset", "view"),
+    [
+        ("inventory_status", "partitions&partition=bars"),
+        ("substitution_posterior", "partitions&partition=bars"),
+        ("substitution_rates", "partitions&partition=bars"),
+        ("assortment_scenarios", "partitions&partition=bars"),
+        ("cold_start_posterior", "partitions&partition=2026-10-31"),
+        ("inventory_forecast", "events"),
+        ("reorder_plan", "events"),
+    ],
 )
-def test_the_run_of_an_asset_shows_its_plot(server, page, asset):
-    page.goto(f"{server}/assets/{asset}?view=partitions&partition=bars", wait_until="networkidle")
-    page.get_by_text("Show Markdown").first.click()
+def test_the_run_of_an_asset_shows_its_plot(server, page, asset, view):
+    page.goto(f"{server}/assets/{asset}?view={view}", wait_until="networkidle")
+    page.get_by_text("Show Markdown").last.click()
     picture = page.locator("img[src^='data:image/png']").first
     picture.wait_for(state="visible", timeout=15_000)
     page.wait_for_timeout(500)
@@ -87,7 +96,14 @@ def test_the_run_of_an_asset_shows_its_plot(server, page, asset):
 
 
 def test_the_demo_says_what_it_found_in_three_minutes(demo_home):
-    for said in ("Receipts", "Out of stock", "Extra dark 90 %", "Substitution", "What if"):
+    for said in (
+        "Receipts",
+        "Out of stock",
+        "Extra dark 90 %",
+        "Substitution",
+        "What if",
+        "Order now",
+    ):
         assert said in demo_home.demo_output
     assert demo_home.demo_seconds < 180
 
