@@ -22,7 +22,7 @@ from retail_assets.ingest.files import kind_of, open_file
 from retail_assets.ingest.folder import COPY, LandingFile, fingerprint, look, walk
 from retail_assets.ingest.mapping import POS, TableMapping
 from retail_assets.ingest.times import arrival_day, dated
-from retail_assets.ingest.unfinished import unfinished_days
+from retail_assets.ingest.unfinished import misjudged_days, unfinished_days
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Session, Warehouse
 
@@ -177,7 +177,8 @@ def affected_ranges(warehouse: Warehouse, *, force: bool = False) -> list[tuple[
     """Days whose receipts differ from the landed files, as few inclusive ranges.
 
     Compares ``landing_files`` with what ``raw_pos`` holds, and ``raw_pos`` with the tables
-    made from it, so a run that failed or was killed is found again. Days up to the next
+    made from it, so a run that failed or was killed is found again, and a reference table
+    that changed how receipts are judged. Days up to the next
     receipts are included: closed days exist.
 
     Parameters
@@ -201,6 +202,7 @@ def affected_ranges(warehouse: Warehouse, *, force: bool = False) -> list[tuple[
             ):
                 spans += row.days(settings) + [(a, b) for _, _, a, b in have]
         spans += [(day, day) for day in unfinished_days(warehouse)]
+        spans += [(day, day) for day in misjudged_days(session)]
         done = warehouse.partitions("trading_days")
     if spans and done:
         after = date.fromisoformat(max(done)) + timedelta(days=1)

@@ -1,16 +1,18 @@
-"""Days on which a run died between two of its tables.
+"""Days whose tables are not what they would be now: a run died, or a reference table changed.
 
 Every table is committed by itself, so a killed run can leave new lines in ``raw_pos``
 and the former ones in ``pos_lines``. The file lists of the tables say so without a row
-being read: each file has its day, its rows and the time it was written.
+being read: each file has its day, its rows and the time it was written. A corrected
+products, stores or store_hours file changes how receipts of the past are judged.
 """
 
 from __future__ import annotations
 
 from datetime import date
 
+from retail_assets.ingest.hours import create_given_hours
 from retail_assets.ingest.mapping import POS
-from retail_assets.warehouse import DayFiles, Warehouse
+from retail_assets.warehouse import DayFiles, Session, Warehouse
 
 CHAIN = (POS, "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 NONE = DayFiles(0, 0)
@@ -39,3 +41,34 @@ def _finished(
         and trading.written >= judged
         and (not sales.rows or sales.written >= trading.written)
     )
+
+
+_MISJUDGED = """
+SELECT DISTINCT business_date FROM interval_sales i JOIN products p USING (product_id)
+WHERE i.category <> p.category
+UNION
+SELECT DISTINCT business_date FROM pos_quarantine
+WHERE list_contains(reasons, 'unknown product')
+        AND trim(payload ->> 'product_id') IN (SELECT product_id FROM products)
+    OR list_contains(reasons, 'unknown store')
+        AND trim(payload ->> 'store_id') IN (SELECT store_id FROM stores)
+"""
+_OTHER_HOURS = """
+SELECT DISTINCT business_date FROM trading_days t JOIN given_hours g USING (store_id, business_date)
+WHERE t.open_at IS DISTINCT FROM g.open_at OR t.close_at IS DISTINCT FROM g.close_at
+"""
+
+
+def misjudged_days(session: Session) -> list[date]:
+    """Days on which products, stores or trading hours are not those of the files any more.
+
+    A product in another category, a product or a store unknown when its receipts came, other
+    hours or another time zone. Prices and costs do not count: receipts carry their own.
+    """
+    days = {day for (day,) in session.sql(_MISJUDGED).fetchall()}
+    span = session.sql("SELECT min(business_date), max(business_date) FROM trading_days")
+    first, last = span.fetchall()[0]
+    if first is not None:
+        create_given_hours(session, (first, last))
+        days |= {day for (day,) in session.sql(_OTHER_HOURS).fetchall()}
+    return sorted(days)

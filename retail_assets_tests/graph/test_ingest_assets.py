@@ -2,7 +2,7 @@
 
 import os
 import time
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
@@ -71,6 +71,44 @@ def test_one_run_takes_a_folder_to_interval_sales(retailer):
         assert _last(instance, "interval_sales")["dagster/row_count"] == 2
         days = instance.get_materialized_partitions(dg.AssetKey("interval_sales"))
         assert days == {"2024-02-05", "2024-02-06", "2024-02-07"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "days"),
+    [
+        ("products.csv", "product_id,name,category\nbar,Bar,care\nsoap,Soap,care\n", [5]),
+        ("stores.csv", "store_id,timezone\nparis,Europe/Paris\nmars,UTC\n", [7]),
+        ("stores.csv", "store_id,timezone\nparis,Europe/Lisbon\n", [5, 6, 7]),
+        ("store_hours.csv", "store_id,weekday,open,close\nparis,0,09:00,18:00\n", [5]),
+        ("products.csv", "product_id,name,category\nbar,A bar,sweets\nsoap,Soap,care\n", []),
+    ],
+    ids=["category", "unknown store", "time zone", "hours", "name only"],
+)
+def test_a_corrected_reference_file_asks_for_the_days_it_changes(retailer, file, text, days):
+    if "Lisbon" in text:
+        hours = "store_id,weekday,open,close\n"
+        hours += "".join(f"paris,{day},09:00,18:00\n" for day in range(7))
+        _drop(retailer, "store_hours.csv", hours)
+    with dg.DagsterInstance.ephemeral() as instance:
+        _run(retailer, instance)
+        assert landing.affected_ranges(retailer) == []
+        _drop(retailer, file, text)
+        references = [ingest.landing_files, *ingest.reference_assets]
+        common = {"instance": instance, "resources": {"warehouse": retailer}}
+        assert dg.materialize(references, **common).success
+        found = landing.affected_ranges(retailer)
+        asked = [a + timedelta(days=d) for a, b in found for d in range((b - a).days + 1)]
+        assert [day.day for day in asked] == days
+        for first, last in found:
+            tags = _range((first, last))
+            assert dg.materialize(ASSETS, selection=DAILY, tags=tags, **common).success
+        assert landing.affected_ranges(retailer) == []
+
+
+def _drop(retailer, file: str, text: str) -> None:
+    path = retailer.settings.landing / file
+    path.write_text(text)
+    os.utime(path, (time.time() - 60,) * 2)
 
 
 def test_a_single_day_and_a_range_write_the_same(retailer, tmp_path):
