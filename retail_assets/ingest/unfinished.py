@@ -53,9 +53,16 @@ WHERE list_contains(reasons, 'unknown product')
     OR list_contains(reasons, 'unknown store')
         AND trim(payload ->> 'store_id') IN (SELECT store_id FROM stores)
 """
+# A store is closed before its first receipt and after its last, whatever its hours say.
 _OTHER_HOURS = """
-SELECT DISTINCT business_date FROM trading_days t JOIN given_hours g USING (store_id, business_date)
-WHERE t.open_at IS DISTINCT FROM g.open_at OR t.close_at IS DISTINCT FROM g.close_at
+WITH trades AS (
+    SELECT store_id, min(business_date) AS first_day, max(business_date) AS last_day
+    FROM trading_days WHERE open_at IS NOT NULL GROUP BY ALL
+)
+SELECT DISTINCT business_date FROM trading_days t
+JOIN trades USING (store_id) JOIN given_hours g USING (store_id, business_date)
+WHERE business_date BETWEEN first_day AND last_day
+  AND (t.open_at IS DISTINCT FROM g.open_at OR t.close_at IS DISTINCT FROM g.close_at)
 """
 
 
