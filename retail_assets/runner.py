@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
@@ -136,17 +137,28 @@ class _Run:
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
 
     def _days_to_know(self, changed: list[tuple[date, date]]) -> list[tuple[date, date]]:
-        """Days whose knowledge changed: the first changed day and all after it."""
+        """Days whose knowledge changed: the first changed or new day and all after it.
+
+        Trials dated after today wait for their day; those before the first business day
+        count, but have no partition of their own.
+        """
+        settings = self.warehouse.settings
+        today = datetime.now(ZoneInfo(settings.timezone)).date()
+        between = {"opened": settings.first_day, "today": today}
         with self.warehouse.session() as session:
             query = (
                 "SELECT min(day), max(day) FROM (SELECT business_date AS day FROM trading_days"
-                " UNION ALL SELECT date FROM style_trials)"
+                " UNION ALL SELECT date FROM style_trials WHERE date BETWEEN $opened AND $today)"
             )
-            first, last = session.sql(query).fetchall()[0]
+            first, last = session.sql(query, between).fetchall()[0]
         if last is None:
             return []
-        if not self.force and self.warehouse.exists("cold_start_posterior"):
-            first = min((day for day, _ in changed), default=last)
+        known = self.warehouse.partitions("cold_start_posterior")
+        if known:
+            newest = date.fromisoformat(max(known))
+            last = max(last, min(newest, today))
+            if not self.force:
+                first = min(last, newest + timedelta(days=1), *(day for day, _ in changed))
         return [(first, last)]
 
     def _stale_categories(self, new_receipts: bool) -> list[str]:

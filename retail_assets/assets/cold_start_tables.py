@@ -30,17 +30,21 @@ LIGHTEST_NODE = 1e-6
 NEWEST = 4
 DAYS_AT_ONCE = 64
 
-# A style is worth a row from eight weeks before its launch; one that products do not name,
-# from its first trial.
+# A style is worth a row from eight weeks before its launch, once its category has trials; one
+# that products do not name, from its first trial.
 _STYLES = """
+WITH begun AS (
+    SELECT category, min(date) AS begun FROM {source} JOIN products USING (product_id)
+    WHERE date <= $last GROUP BY ALL
+)
 SELECT coalesce(t.product_id, p.product_id) AS product_id,
        coalesce(p."group", p.category) AS group_id,
        CASE WHEN p.product_id IS NULL THEN first
-            ELSE coalesce(launch_date - 56, DATE '1970-01-01') END AS listed, attributes
+            ELSE greatest(coalesce(launch_date - 56, begun), begun) END AS listed, attributes
 FROM (SELECT product_id, min(date) AS first FROM {source} WHERE date <= $last GROUP BY 1) t
 FULL JOIN products p USING (product_id)
-WHERE t.product_id IS NOT NULL OR p.category IN (
-    SELECT category FROM {source} JOIN products USING (product_id))
+LEFT JOIN begun USING (category)
+WHERE t.product_id IS NOT NULL OR begun IS NOT NULL
 ORDER BY product_id
 """
 _DAILY = """
@@ -75,7 +79,7 @@ def _styles(session: Session, source: str, last: date) -> Styles | None:
     names = tuple(row[0] for row in rows)
     groups = tuple(sorted({row[1] for row in rows if row[1] is not None}))
     position = {name: at for at, name in enumerate(names)}
-    terms, attributes = _attributes([row[3] for row in rows])
+    terms, attributes = _attributes([None if row[1] is None else row[3] or "{}" for row in rows])
     return Styles(
         source=source,
         names=names,
@@ -95,16 +99,22 @@ def _styles(session: Session, source: str, last: date) -> Styles | None:
 
 
 def _attributes(texts: Sequence[str | None]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Attributes that every style has as a number and that differ between styles."""
-    given = [json.loads(text) if text else {} for text in texts]
-    shared = sorted(set.intersection(*(set(each) for each in given))) if given else []
+    """Attributes that every style has as a number and that differ between styles.
+
+    A style that products do not name (None) has the mean of the others.
+    """
+    given = [None if text is None else json.loads(text) for text in texts]
+    named = [each for each in given if each is not None]
+    shared = sorted(set.intersection(*(set(each) for each in named))) if named else []
     columns = {}
     for name in shared:
         try:
-            values = np.array([float(each[name]) for each in given])
+            own = np.array([float(each[name]) for each in named])
         except (TypeError, ValueError):
             continue
-        if np.isfinite(values).all() and np.ptp(values) > 0:
+        if np.isfinite(own).all() and np.ptp(own) > 0:
+            values = np.full(len(given), own.mean())
+            values[[each is not None for each in given]] = own
             columns[name] = values
     return tuple(columns), np.column_stack([*columns.values(), np.empty((len(given), 0))])
 
@@ -119,10 +129,10 @@ def learn(
         first = max((days[0] - EPOCH).days, int(styles.daily.day.min()))
         ahead = range(first, (days[1] - EPOCH).days + 1)
         for at in range(0, len(ahead), DAYS_AT_ONCE):
-            rows = [
-                _rows(source, styles, known_on(styles, day, rules), rules)
-                for day in ahead[at : at + DAYS_AT_ONCE]
-            ]
+            rows = []
+            for day in ahead[at : at + DAYS_AT_ONCE]:
+                begun = styles.begun(day)
+                rows.append(_rows(source, begun, known_on(begun, day, rules), rules))
             yield {name: pa.concat_tables(each[name] for each in rows) for name in rows[0]}
 
 
@@ -248,7 +258,9 @@ def describe(
         "cold_start_posterior": {},
     }
     for source, styles in sources.items():
-        known = known_on(styles, (last - EPOCH).days, rules)
+        day = (last - EPOCH).days
+        styles = styles.begun(day)
+        known = known_on(styles, day, rules)
         about["cold_start_priors"][f"{source}: groups"] = _group_table(styles, known)
         about["cold_start_posterior"] |= _style_pictures(source, styles, known)
         about["cold_start_posterior"] |= _track_pictures(session, source, last)

@@ -31,10 +31,10 @@ def plan_stock(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.Materializ
     """Project every stock row with its uncertain rate, and read the orders off the paths."""
     with warehouse.session() as session:
         rules, today = inputs.rules(session), inputs.last_day(session)
-        cases, unknown = inputs.load(session, today, rules, SEED)
+        cases, left_out = inputs.load(session, today, rules, SEED)
         results = [tables.project(case, rules, SEED) for case in cases]
         rows = tables.of_results(session, results, today, rules)
-        about = tables.describe(results, unknown, today, warehouse.settings.currency)
+        about = tables.describe(results, left_out, today, warehouse.settings.currency)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame))
             yield written(session, name, count, about[name])

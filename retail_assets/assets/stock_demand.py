@@ -72,19 +72,21 @@ def pool_traffic(
     last = session.sql(_LAST.format(source=source), {"last": last}).fetchall()[0][0] or last
     began = dict(session.sql(_BEGAN.format(source=source), {"last": last}).fetchall())
     weekly = _weekly(session, source, {row["warehouse"] for row in rows}, last)
+    counted = {warehouse for warehouse, _ in weekly}
     pools: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         pools[row["warehouse"], row["group_id"]].append(row["product_id"])
     found, refused = {}, {}
     for pool, names in sorted(pools.items()):
+        where = pool[0] if pool[0] in counted else None
         chances = np.zeros((len(names), PAST_WEEKS))
         for at, name in enumerate(names):
             sizes = rates.products(name)
             first = min((began[size] for size in sizes if size in began), default=None)
             for size in sizes:
-                own = weekly.get((pool[0], size), weekly.get((None, size), {}))
-                for ago, n in own.items():
-                    chances[at, PAST_WEEKS - 1 - ago] = max(chances[at, PAST_WEEKS - 1 - ago], n)
+                for ago, n in weekly.get((where, size), {}).items():
+                    week = PAST_WEEKS - 1 - ago
+                    chances[at, week] = max(chances[at, week], n)
             whole = ((last - first).days + 1) // DAYS_PER_WEEK if first else 0
             chances[at, : max(PAST_WEEKS - whole, 0)] = np.nan
         try:
@@ -193,7 +195,13 @@ def _labels(store: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def settlement_of(
-    session: Session, source: str, product: Sequence[str], last: date, paths: int, seed: int
+    session: Session,
+    source: str,
+    product: Sequence[str],
+    rates: StyleRates,
+    last: date,
+    paths: int,
+    seed: int,
 ) -> Settlement:
     """Keep rate and delay from the shipments; a shop sells at once."""
     from retail_assets.models.inventory.returns import Settlement, fit_delay, keep_rates
@@ -202,16 +210,15 @@ def settlement_of(
     if not sent:
         return Settlement.sold_at_once(len(product), paths)
     today = (last - date(1970, 1, 1)).days
-    position = {name: at for at, name in enumerate(dict.fromkeys(product))}
+    styles = {name: at for at, name in enumerate(dict.fromkeys(product))}
+    position = {size: at for name, at in styles.items() for size in rates.products(name)} | styles
     history = (column(sent, "sent"), column(sent, "back"), column(sent, "kept"))
     delay = fit_delay(*history, today=today)
     mine = np.array([row["product_id"] in position for row in sent])
     style = np.array([position.get(row["product_id"], 0) for row in sent])
     sent_day, back, kept = (values[mine] for values in history)
-    rates = keep_rates(
-        style[mine], sent_day, back, kept, delay, n_styles=len(position), today=today
-    )
+    fitted = keep_rates(style[mine], sent_day, back, kept, delay, n_styles=len(styles), today=today)
     rows = np.array([position[name] for name in product])
     rng = np.random.default_rng((seed, 1))
-    keep = rng.beta(rates.alpha[rows, None], rates.beta[rows, None], (len(rows), paths))
+    keep = rng.beta(fitted.alpha[rows, None], fitted.beta[rows, None], (len(rows), paths))
     return Settlement.of(keep, delay.week_pmf, residual=delay.residual())

@@ -2,7 +2,8 @@
 
 A warehouse named in ``style_trials`` serves a stylist's or a site's clients: its chances
 and rates are theirs, and what is sent may come back. Every other warehouse serves the
-shops: its chances are receipts, and what is sold is sold.
+shops: its chances are receipts, and what is sold is sold. Without any receipts, trials
+that name no warehouse are those of every one they do not name.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from retail_assets.assets.stock_demand import (
     settlement_of,
     units_per_success,
 )
+from retail_assets.assets.stock_sizes import sizes_of
 from retail_assets.assets.style_rates import StyleRates, load_rates
 from retail_assets.errors import ModelError
 from retail_assets.warehouse import Session
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from retail_assets.models.inventory.sizes import SizeCurves
     from retail_assets.models.inventory.traffic import PoolTraffic
 
-ONE_SIZE = "one"
 LEAD_WEEKS_UNKNOWN = 2.0
 WEEKS_PER_YEAR = 52
 
@@ -52,31 +53,33 @@ WITH named AS (
     SELECT style_id AS key, any_value(COLUMNS(* EXCLUDE (style_id, product_id, size, pack_size))),
            max(pack_size) AS pack_size
     FROM products WHERE style_id NOT IN (SELECT product_id FROM products) GROUP BY style_id
+), members AS (
+    SELECT product_id AS key, product_id FROM products
+    UNION ALL
+    SELECT style_id, product_id FROM products
+    WHERE style_id NOT IN (SELECT product_id FROM products)
 ), prices AS (
-    SELECT product_id, sum(net_amount) / nullif(sum(quantity), 0) AS price FROM pos_lines
+    SELECT key, sum(net_amount) / nullif(sum(quantity), 0) AS price
+    FROM pos_lines JOIN members USING (product_id)
     WHERE line_type = 'sale' AND business_date > $last::DATE - 56 GROUP BY ALL
 ), shelves AS (
-    SELECT product_id, avg(salvage) AS salvage, avg(holding_cost) AS holding_cost,
+    SELECT key, avg(salvage) AS salvage, avg(holding_cost) AS holding_cost,
            max(min_qty) FILTER (store_id IS NULL) AS min_qty,
            max(max_qty) FILTER (store_id IS NULL) AS max_qty
-    FROM shelf GROUP BY ALL
+    FROM shelf JOIN members USING (product_id) GROUP BY ALL
 )
 SELECT s.product_id, s.warehouse, on_hand, coalesce(out_with_clients, 0) AS out_with_clients,
        coalesce(on_order, 0) AS on_order, lead_time_days, coalesce(lead_time_sd, 0) AS lead_time_sd,
        coalesce(n."group", n.category) AS group_id, n.category, coalesce(pack_size, 1) AS pack,
        round(100 * coalesce(price, msrp))::DOUBLE AS price, round(100 * unit_cost)::DOUBLE AS cost,
        100 * salvage::DOUBLE AS salvage, 100 * holding_cost::DOUBLE AS holding, min_qty, max_qty,
-       EXISTS (FROM style_trials t WHERE t.warehouse = s.warehouse) AS by_stylist
+       EXISTS (FROM style_trials t WHERE t.warehouse = s.warehouse)
+       OR (EXISTS (FROM style_trials WHERE warehouse IS NULL) AND NOT EXISTS (FROM pos_trials))
+       AS by_stylist
 FROM stock s LEFT JOIN named n ON n.key = s.product_id
-LEFT JOIN prices ON prices.product_id = s.product_id
-LEFT JOIN shelves ON shelves.product_id = s.product_id
+LEFT JOIN prices ON prices.key = s.product_id
+LEFT JOIN shelves ON shelves.key = s.product_id
 ORDER BY s.warehouse, s.product_id
-"""
-_SIZES = """
-SELECT coalesce(style_id, product_id) AS style, category, product_id, coalesce(size, $one) AS size,
-       coalesce(sum(units), 0) AS units
-FROM products LEFT JOIN (SELECT product_id, units FROM interval_sales) USING (product_id)
-GROUP BY ALL ORDER BY ALL
 """
 
 
@@ -129,40 +132,47 @@ class StockCase:
 
 
 def last_day(session: Session) -> date:
-    """Last day anything is known of the styles.
+    """Last day anything is known of the styles; any day where there is no stock to project.
 
     Raises
     ------
     ModelError
-        When nothing is.
+        When there is stock and nothing is known.
     """
     day: date | None = session.sql("SELECT max(as_of) FROM cold_start_posterior").fetchall()[0][0]
-    if day is None:
-        raise ModelError("no style is known yet; land style_trials or receipts and run cold_start")
-    return day
+    if day is None and session.sql("FROM stock LIMIT 1").fetchall():
+        raise ModelError(
+            "stock has landed, but no style is known; land style_trials or receipts and run"
+            " cold_start"
+        )
+    return day or date.min
 
 
 def load(
     session: Session, last: date, rules: StockRules, seed: int
 ) -> tuple[list[StockCase], list[str]]:
-    """Every stock row as part of a case, and the names of rows nothing is known of.
-
-    Raises
-    ------
-    ModelError
-        A price or cost no order can be reckoned with; the product is named.
-    """
+    """Every stock row as part of a case, and the rows left out with the reason."""
     rows = session.sql(_ROWS, {"last": last}).to_dicts()
     policy = cold_start_tables.rules(session)
-    cases, unknown = [], []
+    cases: list[StockCase] = []
+    left_out: list[str] = []
     for source, by_stylist in (("style_trials", True), ("pos_trials", False)):
         rates = load_rates(session, source)
         mine = [row for row in rows if row["by_stylist"] == by_stylist]
-        known = [row for row in mine if rates.members(row["product_id"]) and row["group_id"]]
-        unknown += [row["product_id"] for row in mine if row not in known]
-        if known:
-            cases.append(_case(session, source, known, rates, last, rules, seed, policy))
-    return cases, unknown
+        known = [row for row in mine if rates.products(row["product_id"]) and row["group_id"]]
+        names = {row["product_id"] for row in known}
+        left_out += [row["product_id"] for row in mine if row["product_id"] not in names]
+        if not known:
+            continue
+        weeks = _horizon(_stock(known), rules)
+        traffic, refused = pool_traffic(session, source, known, rates, last, weeks)
+        left_out += [f"{group} in {where}: {why}" for (where, group), why in refused.items()]
+        kept = [row for row in known if (row["warehouse"], row["group_id"]) in traffic]
+        if kept:
+            cases.append(
+                _case(session, source, kept, rates, traffic, weeks, last, rules, seed, policy)
+            )
+    return cases, left_out
 
 
 def _case(
@@ -170,6 +180,8 @@ def _case(
     source: str,
     rows: list[dict[str, Any]],
     rates: StyleRates,
+    traffic: Mapping[tuple[str, str], PoolTraffic],
+    weeks: int,
     last: date,
     rules: StockRules,
     seed: int,
@@ -179,24 +191,22 @@ def _case(
         tuple(row[name] for row in rows) for name in ("product_id", "warehouse", "group_id")
     )
     stock = _stock(rows)
-    weeks = _horizon(stock, rules)
     # One style, one rate: its rows in several warehouses share their draws.
     drawn = {
         name: rates.draws(name, rules.paths, seed + at)
         for at, name in enumerate(dict.fromkeys(product))
     }
     p = np.stack([drawn[name] for name in product])
-    traffic = pool_traffic(session, source, rows, last, weeks)
     share = np.ones(len(traffic))
     if source == "pos_trials":
         share = receipt_shares(
             session, sorted(traffic), {r["group_id"]: r["category"] for r in rows}, last
         )
-    units = units_per_success(session, source, product, last)
+    units = units_per_success(session, source, product, rates, last)
     seasonal = np.isin(group, rules.seasonal)
-    names, sizes = _sizes(session, rows)
+    names, sizes = sizes_of(session, rows)
     demand = demand_of(rows, traffic, share, p, units, weeks, rules)
-    settlement = settlement_of(session, source, product, last, rules.paths, seed)
+    settlement = settlement_of(session, source, product, rates, last, rules.paths, seed)
     costs = _costs(rows, seasonal, rules)
     given = np.array([policy.break_even_of(source, each) for each in group])
     return StockCase(
@@ -212,7 +222,7 @@ def _case(
         sizes=sizes,
         size_names=names,
         p=p,
-        break_even=_break_even(given, demand, settlement, costs, rules),
+        break_even=_break_even(given, demand, units, settlement, costs, rules),
         seasonal=seasonal,
         room=_room(stock, warehouse, rules),
         traffic=traffic,
@@ -241,12 +251,16 @@ def _horizon(stock: Stock, rules: StockRules) -> int:
 
 
 def _costs(rows: Rows, seasonal: NDArray[np.bool_], rules: StockRules) -> Costs:
-    """In cents; without a purchase cost half the price, without a margin a cent of it."""
+    """In cents; a price is twice the cost where one is missing, a margin at least a cent.
+
+    Where both are missing they only weigh a unit short against one too many: 2 to 1.
+    """
     from retail_assets.models.inventory.reorder import Costs
 
-    price = np.maximum(column(rows, "price", 200.0), 2.0)
-    cost = np.clip(column(rows, "cost"), 1.0, price - 1.0)
-    cost = np.where(np.isnan(cost), price / 2, cost)
+    price, cost = column(rows, "price"), column(rows, "cost")
+    price = np.where(np.isnan(price), np.where(np.isnan(cost), 200.0, 2 * cost), price)
+    price = np.maximum(price, 2.0)
+    cost = np.clip(np.where(np.isnan(cost), price / 2, cost), 1.0, price - 1.0)
     salvage = column(rows, "salvage")
     salvage = np.where(np.isnan(salvage), rules.salvage_share * cost, salvage)
     holding = column(rows, "holding")
@@ -263,21 +277,31 @@ def _costs(rows: Rows, seasonal: NDArray[np.bool_], rules: StockRules) -> Costs:
 
 
 def _break_even(
-    given: Floats, demand: Demand, settlement: Settlement, costs: Costs, rules: StockRules
+    given: Floats,
+    demand: Demand,
+    units: Floats,
+    settlement: Settlement,
+    costs: Costs,
+    rules: StockRules,
 ) -> Floats:
-    """The rate a rule sets, else the one that earns the slot's cost; NaN with neither."""
+    """The rate a rule sets, else the one that earns the slot's cost; NaN with neither.
+
+    A style nobody is offered yet earns nothing at any rate: that is no verdict on it.
+    """
     from retail_assets.models.inventory.retirement import break_even_rate
 
     if not rules.slot_cost_cents:
         return given
     chances = demand.considered[:, 0] * demand.traffic.mean[demand.pool, 0]
+    # `demand_of` took what units exceed one out of p and into the traffic.
+    chances = chances * units / max(1.0, float(units.max()))
     earned = break_even_rate(
         costs.underage,
         settlement.keep.mean(axis=1),
         slot_cost_cents=rules.slot_cost_cents,
         considered=chances,
     )
-    return np.where(np.isnan(given), earned, given)
+    return np.where(np.isnan(given), np.where(chances > 1e-6, earned, np.nan), given)
 
 
 def _limits(rows: Rows) -> Limits:
@@ -300,19 +324,3 @@ def _room(stock: Stock, warehouse: Sequence[str], rules: StockRules) -> NDArray[
     most = np.iinfo(np.int32).max
     free = [max(rules.room.get(n, most) - h, 0) for n, h in zip(names, held, strict=True)]
     return np.array(free, np.int64)
-
-
-def _sizes(session: Session, rows: Rows) -> tuple[tuple[str, ...], SizeCurves]:
-    """Size curves per row: a product is its own size, a style is split over its sizes."""
-    from retail_assets.models.inventory.sizes import size_curves
-
-    known = session.sql(_SIZES, {"one": ONE_SIZE}).to_dicts()
-    names = tuple(dict.fromkeys(sorted(row["size"] for row in known))) or (ONE_SIZE,)
-    units, offered = np.zeros((len(rows), len(names))), np.zeros((len(rows), len(names)), bool)
-    for at, row in enumerate(rows):
-        own = [k for k in known if row["product_id"] in (k["product_id"], k["style"])]
-        exact = [k for k in own if k["product_id"] == row["product_id"]]
-        for size in exact or own:
-            units[at, names.index(size["size"])] += size["units"]
-            offered[at, names.index(size["size"])] = True
-    return names, size_curves(units, offered=offered, names=tuple(r["product_id"] for r in rows))

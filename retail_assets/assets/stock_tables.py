@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 
+# What the last run foresaw for the first of a month, between the ends of the week that holds
+# it: its weeks began on other days than today's.
 _BEFORE = """
-SELECT product_id, warehouse, week_start, units_start_mean, bom_delta, as_of
-FROM inventory_forecast WHERE day(week_start) <= 7
+WITH months AS (
+    SELECT *, date_trunc('month', week_start + 6)::DATE AS month FROM inventory_forecast
+)
+SELECT product_id, warehouse, month,
+       units_start_mean + (on_hand_mean + out_mean - units_start_mean)
+       * date_diff('day', week_start, month) / 7, bom_delta, as_of
+FROM months WHERE month >= week_start
 """
 
 
@@ -108,6 +115,9 @@ def _forecast_rows(
     def flat(values: NDArray[Any]) -> NDArray[Any]:
         return values[:, :weeks].ravel()
 
+    months = [_month_in(start) for start in starts]
+    into = np.array([(m - s).days / 7 if m else 0.0 for m, s in zip(months, starts, strict=True)])
+    foreseen = begin[:, :weeks] + (end - begin)[:, :weeks] * into
     keys = [
         (product, warehouse, start)
         for product, warehouse in zip(case.product, case.warehouse, strict=True)
@@ -131,8 +141,8 @@ def _forecast_rows(
         "units_start_mean": flat(begin),
         "bom_delta": pa.array(
             [
-                _month_delta(float(units), before.get(key), today)
-                for units, key in zip(flat(begin), keys, strict=True)
+                _month_delta(float(units), before.get((*key[:2], month)) if month else None, today)
+                for units, key, month in zip(foreseen.ravel(), keys, months * rows, strict=True)
             ],
             pa.float64(),
         ),
@@ -142,6 +152,12 @@ def _forecast_rows(
         "styles_available": flat(forecast.styles_available),
         "as_of": pa.repeat(pa.scalar(today), len(keys)),
     }
+
+
+def _month_in(start: date) -> date | None:
+    """The first of a month, where the week that begins on a day holds one."""
+    month = (start + timedelta(days=6)).replace(day=1)
+    return month if month >= start else None
 
 
 def _month_delta(
@@ -181,12 +197,12 @@ def _plan_rows(result: Projection, today: date) -> dict[str, Any]:
 
 
 def describe(
-    results: Sequence[Projection], unknown: Sequence[str], today: date, currency: str
+    results: Sequence[Projection], left_out: Sequence[str], today: date, currency: str
 ) -> dict[str, dict[str, Any]]:
     """Figures and pictures of the run, by table name."""
     forecast: dict[str, Any] = {
         "stock rows": sum(len(r.case.product) for r in results),
-        "rows nothing is known of": ", ".join(sorted(set(unknown))[:10]) or "none",
+        "left out": "; ".join(sorted(set(left_out))[:10]) or "none",
     }
     plan: dict[str, Any] = {}
     for result in results:

@@ -15,18 +15,18 @@ from retail_assets.warehouse import Session
 
 # The last span of a series holds until the next fit says otherwise.
 _SHELF = """
-CREATE OR REPLACE TEMP TABLE on_shelf AS
+CREATE OR REPLACE TEMP TABLE shelf_spans AS
 WITH spans AS (
     SELECT store_id, product_id, category, status, start_ts,
            CASE WHEN end_ts = max(end_ts) OVER (PARTITION BY category, store_id)
                 THEN 'infinity'::TIMESTAMPTZ ELSE end_ts END AS end_ts
     FROM inventory_status
 )
-SELECT s.store_id, s.product_id, s.category, d.business_date,
+SELECT s.store_id, s.product_id, s.category, d.business_date, status,
        greatest(start_ts, open_at) AS since, least(end_ts, close_at) AS until
 FROM spans s JOIN trading_days d
   ON d.store_id = s.store_id AND start_ts < close_at AND end_ts > open_at
-WHERE status = 'in_stock' AND d.business_date BETWEEN $first AND $last
+WHERE d.business_date BETWEEN $first AND $last
 """
 
 # Sales outside the hours count in the nearest interval of the day, as in interval_sales.
@@ -49,10 +49,10 @@ WITH counted AS (
         PARTITION BY store_id, category ORDER BY rung_at) AS seen FROM counted
 ), edges AS (
     SELECT store_id, product_id, category, business_date, since - INTERVAL 1 MICROSECOND AS rung_at,
-           -1 AS sign FROM on_shelf
+           -1 AS sign FROM shelf_spans WHERE status = 'in_stock'
     UNION ALL
     SELECT store_id, product_id, category, business_date, until - INTERVAL 1 MICROSECOND, 1
-    FROM on_shelf
+    FROM shelf_spans WHERE status = 'in_stock'
 )
 SELECT product_id, business_date, sum(sign * coalesce(seen, 0))::BIGINT AS seen
 FROM edges e ASOF LEFT JOIN so_far s
@@ -60,12 +60,15 @@ FROM edges e ASOF LEFT JOIN so_far s
 GROUP BY ALL
 """
 
+# Where no span covers a sale (left over after the range, or a product or store no fit has seen
+# yet), only the receipts that hold the product would count: k = n, a rate of one.
 _TAKEN = """
 SELECT b.product_id, b.business_date, count(*) AS taken,
-       count(*) FILTER (f.product_id IS NULL OR rung_at >= until) AS unexpected
+       count(*) FILTER (status = 'out_of_stock') AS unexpected
 FROM (SELECT * EXCLUDE products, unnest(products) AS product_id FROM baskets) b
-ASOF LEFT JOIN on_shelf f
+ASOF JOIN shelf_spans f
   ON b.store_id = f.store_id AND b.product_id = f.product_id AND b.rung_at >= f.since
+WHERE rung_at < until
 GROUP BY ALL
 """
 
@@ -75,7 +78,8 @@ def pos_trials(session: Session, days: tuple[date, date]) -> duckdb.DuckDBPyRela
 
     n counts the receipts of the product's category, over all stores, in the spans in
     which the product is in stock; a receipt that holds a product believed to be out is
-    a trial too, so k never exceeds n. A product outside its range has no trials.
+    a trial too, so k never exceeds n. A product outside its range has no trials, nor has one
+    whose stock nothing is known of yet.
     """
     bounds = {"first": days[0], "last": days[1]}
     session.execute(_SHELF, bounds)

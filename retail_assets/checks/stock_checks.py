@@ -11,7 +11,7 @@ MAX_MOVE = 0.15
 @dg.asset_check(
     asset="inventory_forecast",
     additional_deps=["stock"],
-    description="Every row of stock has trials to be projected from.",
+    description="Every row of stock has trials to be projected from, its group two weeks of them.",
 )
 def stock_rows_projected(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
     """Warn, with the names, of stock nothing is known of."""

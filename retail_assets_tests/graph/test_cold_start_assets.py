@@ -1,6 +1,7 @@
 """The cold-start assets on a real instance and real Delta tables."""
 
 import csv
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from retail_assets import runner
 from retail_assets.assets import cold_start
+from retail_assets.assets.trials import pos_trials
 from retail_assets.checks import cold_start_checks
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
@@ -119,6 +122,107 @@ def test_an_unknown_style_is_named_and_has_any_groups_prior(tmp_path):
     found = rows(warehouse, "cold_start_posterior", "product_id = 'style_03'")
     assert found["status"].tolist() == ["unknown_style"]
     assert found["p_sd"].iloc[0] > 0
+
+
+def test_a_category_that_comes_later_changes_nothing_of_the_days_before(tmp_path):
+    trials, products = shop()
+    late = products["product_id"].isin(["style_00", "style_02"])
+    products.loc[late, ["category", "group"]] = "drinks"
+    trials = trials[
+        ~trials["product_id"].isin(["style_00", "style_02"])
+        | (trials["date"] >= FIRST + timedelta(days=5))
+    ]
+    day = FIRST + timedelta(days=3)
+    backfilled = retailer(tmp_path / "backfilled", trials, products)
+    assert learn(backfilled, FIRST, FIRST + timedelta(days=7)).success
+    nightly = retailer(tmp_path / "nightly", trials[trials["date"] <= day], products)
+    assert learn(nightly, day, day).success
+    for name in cold_start.LEARNT:
+        then, now = (rows(w, name, f"as_of = '{day}'") for w in (nightly, backfilled))
+        pd.testing.assert_frame_equal(then, now, check_exact=False, rtol=1e-9)
+
+
+def test_attributes_that_repeat_each_other_are_used_once_and_an_unknown_style_does_not_end_them(
+    tmp_path,
+):
+    trials, products = shop()
+    cocoa = np.linspace(30, 90, len(products))
+    products["attributes"] = [f'{{"cocoa": "{c}", "milk": "{100 - c}"}}' for c in cocoa]
+    named = products[products["product_id"] != "style_03"]
+    warehouse = retailer(tmp_path / "home", trials, named)
+    last = FIRST + timedelta(days=DAYS - 1)
+    assert learn(warehouse, last, last).success
+    terms = set(rows(warehouse, "cold_start_coefficients")["term"])
+    assert "cocoa" in terms
+    assert "milk" not in terms
+
+
+def test_chances_that_nobody_had_are_no_trials(tmp_path):
+    trials, products = shop()
+    warehouse = retailer(tmp_path / "home", trials.assign(n=0, k=0), products)
+    assert learn(warehouse, FIRST, FIRST, checks=True).success
+    assert set(rows(warehouse, "cold_start_posterior")["status"]) == {"prior_only"}
+
+
+def test_a_sale_that_no_stock_span_covers_is_no_trial(tmp_path):
+    """Left over after the range, or of a product no fit has seen: k = n would be a rate of 1."""
+    warehouse = Warehouse(Settings(home=tmp_path, landing=tmp_path))
+    opens = pd.Timestamp(FIRST, tz="UTC") + pd.Timedelta(hours=9)
+    later = opens + pd.Timedelta(hours=9)
+
+    def span(product: str, until: pd.Timestamp) -> dict:
+        return {
+            "category": "bars", "store_id": "s", "product_id": product, "start_ts": opens,
+            "end_ts": until, "n_intervals": 1, "p_out_mean": 0.1, "p_out_start": 0.1,
+            "p_out_end": 0.1, "status": "in_stock", "method": "hmm", "low_power": False,
+            "as_of": FIRST,
+        }  # fmt: skip
+
+    lines = [
+        {"transaction_id": f"{product}{hour}", "line_number": 1, "store_id": "s", "quantity": 1.0,
+         "product_id": product, "sold_at": opens + pd.Timedelta(hours=hour), "unit_price": 1,
+         "business_date": FIRST, "category": "bars", "net_amount": 1, "line_type": "sale",
+         "source_file": "f", "source_row": row}
+        for row, (product, hour) in enumerate(
+            [("ranged", 1), ("ranged", 5), ("delisted", 1), ("delisted", 5), ("unfitted", 2)])
+    ]  # fmt: skip
+    hours = {
+        "store_id": "s", "business_date": FIRST, "open_at": opens, "close_at": later,
+        "n_intervals": 36, "grain_minutes": 15, "source": "hours",
+    }  # fmt: skip
+    products = [
+        {"product_id": p, "name": p, "category": "bars"} for p in ("ranged", "delisted", "unfitted")
+    ]
+    with warehouse.session() as session:
+        spans = [span("ranged", later), span("delisted", opens + pd.Timedelta(hours=3))]
+        for name, frame, scope in (
+            ("products", products, None),
+            ("inventory_status", spans, "bars"),
+            ("trading_days", [hours], (FIRST, FIRST)),
+            ("pos_lines", lines, (FIRST, FIRST)),
+        ):
+            session.replace(name, session.connection.from_df(pd.DataFrame(frame)), scope)
+    with warehouse.session() as session:
+        found = pos_trials(session, (FIRST, FIRST)).fetchall()
+    # Five receipts of the category; three of them in the delisted bar's first three hours.
+    assert {(product, n, k) for product, _, _, n, k in found} == {
+        ("ranged", 5, 2), ("delisted", 3, 1),
+    }  # fmt: skip
+
+
+def test_new_trials_ask_for_every_day_since_the_last_known_one(tmp_path):
+    trials, products = shop()
+    strange = trials.iloc[:2].assign(date=[FIRST - timedelta(days=400), date(2999, 1, 1)])
+    warehouse = retailer(tmp_path / "home", pd.concat([trials, strange]), products)
+    job = runner._Run.__new__(runner._Run)
+    job.warehouse, job.force = Warehouse(replace(warehouse.settings, first_day=FIRST)), False
+    last = FIRST + timedelta(days=DAYS - 1)
+    assert job._days_to_know([]) == [(FIRST, last)]
+    known = FIRST + timedelta(days=5)
+    assert learn(warehouse, FIRST, known).success
+    assert job._days_to_know([]) == [(known + timedelta(days=1), last)]
+    changed = FIRST + timedelta(days=2)
+    assert job._days_to_know([(changed, changed)]) == [(changed, last)]
 
 
 @pytest.mark.parametrize(("policy", "passes"), [("none", True), ("current", False)])

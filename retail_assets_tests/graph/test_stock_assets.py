@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retail_assets.assets import cold_start, stock
+from retail_assets.assets import cold_start, stock, stock_demand, stock_inputs, stock_sizes
+from retail_assets.assets.style_rates import load_rates
 from retail_assets.checks import stock_checks
+from retail_assets.models.inventory.returns import Settlement
+from retail_assets.models.inventory.rules import StockRules
+from retail_assets.models.inventory.traffic import PoolTraffic
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -155,22 +159,28 @@ def test_a_repeat_changes_nothing_and_a_later_day_says_how_far_a_month_moved(box
     run(box_shop, [stock.plan_stock])
     with box_shop.session() as session:
         again = session.sql("SELECT * FROM inventory_forecast ORDER BY ALL").df()
-        # As if the run before had been a day earlier and 50 units more had been foreseen.
+        # As if the run before had been last night, its weeks a day earlier, and 50 units more
+        # had been foreseen throughout.
         session.connection.register("again", again)
         older = session.connection.sql(
-            "SELECT * REPLACE (as_of - INTERVAL 1 DAY AS as_of,"
-            " units_start_mean - 50 AS units_start_mean) FROM again"
+            "SELECT * REPLACE ((as_of - INTERVAL 1 DAY)::DATE AS as_of,"
+            " (week_start - INTERVAL 1 DAY)::DATE AS week_start,"
+            " units_start_mean + 50 AS units_start_mean, on_hand_mean + 50 AS on_hand_mean)"
+            " FROM again"
         )
         session.replace("inventory_forecast", older)
     pd.testing.assert_frame_equal(before, again)
     run(box_shop, [stock.plan_stock])
     with box_shop.session() as session:
-        later = session.sql("SELECT week_start, bom_delta FROM inventory_forecast").df()
-    opens = pd.to_datetime(later["week_start"]).dt.day <= 7
-    assert opens.any()
-    assert not opens.all()
-    np.testing.assert_allclose(later.loc[opens, "bom_delta"], 50)
-    assert later.loc[~opens, "bom_delta"].isna().all()
+        later = session.sql("SELECT * FROM inventory_forecast").df()
+    start = pd.to_datetime(later["week_start"])
+    holds = (start.dt.day == 1) | (start.dt.month != (start + pd.Timedelta(days=6)).dt.month)
+    assert holds.any()
+    assert not holds.all()
+    assert later.loc[~holds, "bom_delta"].isna().all()
+    # A night moved each week's end by a seventh of its own change, besides the 50 units.
+    a_night = (later["units_start_mean"].max() - later["on_hand_mean"].min()) / 7
+    assert np.abs(later.loc[holds, "bom_delta"] + 50).max() < a_night
 
 
 def test_a_wrong_rule_names_the_file_and_the_entry(box_shop: Warehouse):
@@ -182,3 +192,159 @@ def test_a_wrong_rule_names_the_file_and_the_entry(box_shop: Warehouse):
             run(box_shop, [stock.plan_stock])
     finally:
         (rules / "stock.toml").unlink()
+
+
+def small_shop(home: Path, trials: dict[str, int], days: int = 70, **columns: object) -> Warehouse:
+    """Products by name with their first day of trials (30 a day, a fifth taken)."""
+    warehouse = Warehouse(Settings(home=home, landing=home))
+    counted = [
+        {"product_id": name, "date": FIRST + timedelta(days=day), "n": 30, "k": 4 + day % 5}
+        | columns
+        for name, first in trials.items() for day in range(first, days)
+    ]  # fmt: skip
+    products = [
+        {"product_id": name, "name": name, "category": name.split("_")[0], "msrp": 10}
+        for name in trials
+    ]
+    with warehouse.session() as session:
+        put(session, "style_trials", pd.DataFrame(counted))
+        put(session, "products", pd.DataFrame(products))
+    return warehouse
+
+
+def hold(warehouse: Warehouse, *rows: tuple[str, str]) -> None:
+    held = [{"product_id": name, "warehouse": where, "on_hand": 20} for name, where in rows]
+    with warehouse.session() as session:
+        put(session, "stock", pd.DataFrame(held))
+
+
+def planned_rows(warehouse: Warehouse) -> pd.DataFrame:
+    run(warehouse, [stock.plan_stock])
+    with warehouse.session() as session:
+        return session.sql("SELECT * FROM inventory_forecast ORDER BY ALL").df()
+
+
+def test_a_group_without_two_whole_weeks_is_left_out_by_name_and_the_rest_is_planned(tmp_path):
+    warehouse = small_shop(tmp_path, {"old_a": 0, "new_b": 60}, warehouse="north")
+    hold(warehouse, ("old_a", "north"), ("new_b", "north"))
+    run(warehouse, [cold_start.learn_cold_start], FIRST + timedelta(days=69))
+    assert set(planned_rows(warehouse)["product_id"]) == {"old_a"}
+    with warehouse.session() as session:
+        rules, today = stock_inputs.rules(session), stock_inputs.last_day(session)
+        _, left_out = stock_inputs.load(session, today, rules, 1)
+    assert [line.partition(":")[0] for line in left_out] == ["new in north"]
+    assert "two whole weeks" in left_out[0]
+
+
+def test_without_a_stock_file_there_is_no_plan_and_no_error(tmp_path):
+    warehouse = Warehouse(Settings(home=tmp_path, landing=tmp_path))
+    assert planned_rows(warehouse).empty
+
+
+def test_stock_without_any_trials_says_what_to_land(tmp_path):
+    warehouse = Warehouse(Settings(home=tmp_path, landing=tmp_path))
+    hold(warehouse, ("old_a", "north"))
+    with pytest.raises(Exception, match="stock has landed, but no style is known; land"):
+        run(warehouse, [stock.plan_stock])
+
+
+def test_trials_without_a_warehouse_are_shared_by_those_that_hold_stock(tmp_path):
+    warehouse = small_shop(tmp_path, {"old_a": 0})
+    hold(warehouse, ("old_a", "north"), ("old_a", "south"))
+    run(warehouse, [cold_start.learn_cold_start], FIRST + timedelta(days=69))
+    wanted = planned_rows(warehouse)
+    first = wanted[wanted["week"] == 1].set_index("warehouse")["sent_mean"]
+    # 210 chances a week, a fifth taken, half for each.
+    assert first["north"] == pytest.approx(min(20, 210 * 0.2 / 2), rel=0.15)
+    assert first["south"] == pytest.approx(first["north"], rel=0.05)
+
+
+def test_trials_that_stopped_are_not_weeks_without_clients(tmp_path):
+    warehouse = small_shop(tmp_path, {"old_a": 0}, warehouse="north")
+    last = FIRST + timedelta(days=69 + 28)
+    run(warehouse, [cold_start.learn_cold_start], last)
+    rows = [{"product_id": "old_a", "warehouse": "north", "group_id": "old"}]
+    with warehouse.session() as session:
+        rates = load_rates(session, "style_trials")
+        traffic, _ = stock_demand.pool_traffic(session, "style_trials", rows, rates, last, 12)
+    assert traffic["north", "old"].mean == pytest.approx(210)
+
+
+def test_a_style_has_the_chances_of_its_sizes_and_the_sum_of_their_rates(tmp_path):
+    warehouse = small_shop(tmp_path, {"tee_s": 0, "tee_m": 0, "cap_a": 0}, warehouse="north")
+    with warehouse.session() as session:
+        products = session.sql("SELECT * FROM products").df()
+        products["style_id"] = products["category"].where(products["category"] == "tee")
+        put(session, "products", products)
+    hold(warehouse, ("tee", "north"), ("cap_a", "north"))
+    run(warehouse, [cold_start.learn_cold_start], FIRST + timedelta(days=69))
+    with warehouse.session() as session:
+        today = stock_inputs.last_day(session)
+        cases, left_out = stock_inputs.load(session, today, stock_inputs.rules(session), 1)
+    assert left_out == []
+    (case,) = cases
+    assert case.traffic["north", "tee"].mean == pytest.approx(210)
+    assert case.p[case.product.index("tee")].mean() == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("forgetting", [1.0, 0.95])
+def test_restored_draws_are_those_of_the_published_posterior(tmp_path, forgetting):
+    warehouse = small_shop(tmp_path, {"old_a": 0, "old_b": 30, "old_c": 65}, warehouse="north")
+    rules = Path(warehouse.settings.rules)
+    rules.mkdir()
+    (rules / "cold_start.toml").write_text(f"forgetting = {forgetting}\n")
+    run(warehouse, [cold_start.learn_cold_start], FIRST + timedelta(days=69))
+    with warehouse.session() as session:
+        rates = load_rates(session, "style_trials")
+        found = session.sql("SELECT product_id, p_mean, p_sd FROM cold_start_posterior").fetchall()
+    for name, mean, sd in found:
+        draws = rates.draws(name, 20_000, 1)
+        assert draws.mean() == pytest.approx(mean, rel=0.01), name
+        assert draws.std() == pytest.approx(sd, rel=0.03), name
+
+
+def test_a_missing_price_is_twice_the_cost_and_a_missing_cost_half_the_price():
+    row = {"salvage": None, "holding": None}
+    rows = [row | {"price": None, "cost": 2000.0}, row | {"price": 900.0, "cost": None}]
+    costs = stock_inputs._costs(rows, np.zeros(2, bool), StockRules())
+    np.testing.assert_allclose(costs.underage, [2000, 450])
+
+
+def test_the_break_even_rate_earns_the_slot_whatever_the_units_of_other_styles():
+    rows = [
+        {"warehouse": "shop", "group_id": group, "price": 300.0, "cost": 200.0, "salvage": None,
+         "holding": None}
+        for group in ("bars", "boxes")
+    ]  # fmt: skip
+    one = np.ones(1)
+    traffic = {("shop", row["group_id"]): PoolTraffic(100.0, 0.0, 0.0, one) for row in rows}
+    units, rules = np.array([1.0, 4.0]), StockRules(slot_cost_cents=1000)
+    p = np.full((2, 100), 0.2)
+    demand = stock_demand.demand_of(rows, traffic, np.ones(2), p, units, 4, rules)
+    found = stock_inputs._break_even(
+        np.full(2, np.nan), demand, units, Settlement.sold_at_once(2, 100),
+        stock_inputs._costs(rows, np.zeros(2, bool), rules), rules,
+    )  # fmt: skip
+    # 1000 cents = 100 chances x p x units x 100 cents of margin.
+    np.testing.assert_allclose(found, [0.1, 0.025])
+
+
+def test_styles_of_one_size_do_not_loosen_the_size_curves_of_others():
+    rng = np.random.default_rng(1)
+    share = [0.2, 0.5, 0.3]
+    tees = [
+        {"style": f"tee_{at:02d}", "size": size, "units": float(units)}
+        for at in range(20)
+        for size, units in zip("SML", rng.multinomial(40, share), strict=True)
+    ]
+    tees += [{"style": "new", "size": size, "units": 0.0} for size in "SML"]
+    plain = [
+        {"style": f"{size}_{at}", "size": size, "units": 500.0} for size in "SML" for at in range(9)
+    ]
+    number = {size: at for at, size in enumerate("SML")}
+    alone, among = (stock_sizes._curves(rows, number) for rows in (tees, tees + plain))
+    np.testing.assert_allclose(among["tee_00"][0], alone["tee_00"][0], rtol=1e-6)
+    np.testing.assert_allclose(among["new"][0], share, atol=0.03)
+    assert "curve is the category's" in among["new"][2]
+    assert among["M_0"][0].tolist() == [0, 1, 0]
+    assert among["M_0"][2] == ""

@@ -9,7 +9,8 @@ share what is left. A style that helped to fit its group's prior is not counted 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from retail_assets.models.cold_start.rules import ColdStartRules
 
 #: Fewer styles than this per attribute and the attributes stay out: they would fit noise.
 STYLES_PER_TERM = 10
+#: A column adds something when more than this of its scale is not in those before it.
+ADDS_NOTHING = 1e-8
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,26 @@ class Styles:
     attributes: FloatArray
     terms: tuple[str, ...]
 
-    @property
+    @cached_property
     def first_trial(self) -> IntArray:
         """First day with a trial, (m,); the largest integer where there is none."""
         first = np.full(len(self.names), np.iinfo(np.int64).max)
         np.minimum.at(first, self.daily.style, self.daily.day)
         return first
+
+    def begun(self, day: int) -> Styles:
+        """Without the groups that no style was worth an answer of by the end of ``day``.
+
+        A group that comes later would change what an earlier day knew of the others.
+        """
+        asked = (np.minimum(self.listed, self.first_trial) <= day) & (self.group >= 0)
+        there = np.unique(self.group[asked])
+        if len(there) == len(self.groups):
+            return self
+        number = np.full(len(self.groups) + 1, -1)
+        number[there] = np.arange(len(there))
+        names = tuple(self.groups[at] for at in there)
+        return replace(self, group=number[self.group], groups=names)
 
 
 @dataclass(frozen=True)
@@ -163,18 +180,23 @@ def _offsets(
 ) -> tuple[FloatArray, FloatArray, RegressionFit | None]:
     """Shift of each style's logit mu in the fit, where its prior is read, and the regression."""
     none = np.zeros(len(styles.names))
-    with_n = rules.n_for_prior != "none"
-    enough = int((n > 0).sum()) >= STYLES_PER_TERM * (len(styles.terms) + with_n)
-    if not (styles.terms or with_n) or not enough:
+    tried = n > 0
+    columns = np.column_stack([styles.attributes, np.log1p(n)])
+    kept = _adding(columns[tried])
+    with_n = rules.n_for_prior != "none" and bool(kept[-1])
+    kept[-1] = False
+    count = int(kept.sum()) + with_n
+    if not count or int(tried.sum()) < STYLES_PER_TERM * count:
         return none, none, None
-    design = np.column_stack([np.ones(len(styles.names)), styles.attributes])
+    attributes = columns[:, kept]
+    terms = [term for term, has in zip(styles.terms, kept, strict=False) if has]
     fit = fit_regression(
         checked_trials(k, n, names=styles.names),
-        design,
-        ("intercept", *styles.terms),
+        np.column_stack([np.ones(len(styles.names)), attributes]),
+        ("intercept", *terms),
         log_n=with_n,
     )
-    shift = styles.attributes @ fit.coefficients[1 : design.shape[1]]
+    shift = attributes @ fit.coefficients[1 : 1 + len(terms)]
     shift = shift - shift[n > 0].mean()
     if not with_n:
         return shift, shift, fit
@@ -183,3 +205,19 @@ def _offsets(
     own = np.log1p(n) - np.log1p(reference)
     at = prior_log_n(rules.n_for_prior, n, reference) - np.log1p(reference)
     return shift + fit.n_effect * own, shift + fit.n_effect * at, fit
+
+
+def _adding(columns: FloatArray) -> NDArray[np.bool_]:
+    """Columns (p,) that are no combination of the constant and the columns before them.
+
+    Attributes of the few styles tried so far often are: cocoa and its complement, say, or
+    one that only a style still to come has differently.
+    """
+    rows, count = columns.shape
+    if rows <= count:
+        return np.zeros(count, bool)
+    centred = columns - columns.mean(axis=0)
+    scale = np.abs(columns).max(axis=0)
+    centred = centred / np.where(scale > 0, scale, 1.0)
+    left = np.abs(np.diag(np.linalg.qr(centred, mode="r")))
+    return np.asarray(left > ADDS_NOTHING)
