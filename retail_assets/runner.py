@@ -1,7 +1,6 @@
 """Run the graph in this process: the jobs of automation/jobs.py, one after another.
 
-What ``retail-assets run`` and ``demo`` do; the daemon does the same on its own. No
-computation belongs here.
+What ``retail-assets run`` and ``demo`` do. No computation belongs here.
 """
 
 from __future__ import annotations

@@ -78,6 +78,9 @@ def show(settings: Settings, console: Console) -> None:
 
 def _receipts(session: Session, console: Console) -> None:
     lines, rejected, products, stores, first, last = session.sql(_RECEIPTS).fetchall()[0]
+    if not lines and not rejected:
+        console.print("Receipts         none")
+        return
     console.print(
         f"Receipts         {lines:,} lines of {products} products in {stores} stores, "
         f"{first} to {last}; {rejected:,} rejected (pos_quarantine says why)",

@@ -1,6 +1,6 @@
 """The jobs. One job holds one kind of partitions, so there are several.
 
-``retail-assets run`` chains them in one process; the daemon runs them on their own.
+``retail-assets run`` chains them in one process; each can be launched by itself.
 """
 
 from __future__ import annotations

@@ -26,12 +26,12 @@ class Found:
 
 
 def first_day_and_timezone(settings: Settings) -> Found:
-    """First business day of the landed receipts, and the time zone most stores are in.
+    """First day of the landed receipts or style trials, and the time zone most stores are in.
 
     Raises
     ------
     LandingError
-        When not one file of receipts can be read: the first reason.
+        When not one file of receipts can be read, nor one of style trials: the first reason.
     """
     wait_until_quiet(settings)
     with Warehouse(settings).session() as session:
@@ -41,6 +41,10 @@ def first_day_and_timezone(settings: Settings) -> Found:
             failed = [f for f in files if f.state == "failed" and f.table_name in (POS, None)]
             if failed:
                 raise LandingError(str(failed[0].error).partition(": ")[2], file=failed[0].file)
+            trials = landed_rows(session, "style_trials", files, "date")
+            # A retailer with stylists may have no till at all.
+            days = [date.fromisoformat(str(d)) for d in trials]
+        if not days:
             what = "no receipts have landed"
             raise LandingError(what, file=str(settings.landing), remedy="put files under pos/")
         zones = landed_rows(session, "stores", files, "timezone")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
@@ -63,3 +64,30 @@ def test_check_landing_names_file_and_column_and_writes_nothing(tmp_path):
     assert "day.csv" in done.stdout
     assert "sold_at" in done.stdout
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_retailer_with_stylists_and_no_till_gets_its_plan(tmp_path):
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    days = [f"2026-05-{day:02d}" for day in range(4, 25)]
+    files = {
+        "products.csv": "product_id,name,category,unit_cost,msrp\n"
+        + "".join(f"style_{i},Style {i},shirts,10,30\n" for i in range(4)),
+        "style_trials.csv": "product_id,date,n,k,warehouse\n"
+        + "".join(f"style_{i},{day},20,{2 + i},north\n" for i in range(4) for day in days)
+        + "style_0,2026-05-24,3,9,north\n",
+        "stock.csv": "product_id,warehouse,on_hand,lead_time_days\n"
+        + "".join(f"style_{i},north,{5 * i},7\n" for i in range(4)),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+        os.utime(folder / name, (1, 1))
+    done = run("run", "--landing", "landing", "--home", "h", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Receipts         none" in done.stdout
+    assert "Style 0" in done.stdout[done.stdout.index("Order now") :]
+    with duckdb.connect(str(tmp_path / "h" / "retail.duckdb"), read_only=True) as database:
+        rejected = database.sql("SELECT source_row, reasons FROM style_trials_quarantine")
+        assert rejected.fetchall() == [(86, ["breaks the rule k BETWEEN 0 AND n"])]
+        known = database.sql("SELECT count(DISTINCT as_of) FROM cold_start_posterior").fetchall()
+    assert known == [(21,)]
