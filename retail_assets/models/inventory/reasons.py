@@ -39,7 +39,7 @@ def explain(
             aim = "the season's demand" if policy[row] == "newsvendor" else "the lead time"
             text = (
                 f"order {allowed[row]}: {have} units against a reorder point of {point}, "
-                f"to cover {aim} with probability {ratio[row]:.2f}"
+                f"to cover {aim} with probability {ratio[row]:.3f}"
             )
             lost = int(order_up_to[row]) - have - int(wanted[row])
             if lost > 0:
