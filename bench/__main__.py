@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-NAMES = ("inventory_status", "substitution", "scenarios", "cold_start", "ingest")
+NAMES = ("inventory_status", "substitution", "scenarios", "cold_start", "pricing", "ingest")
 
 
 def main() -> int:

@@ -1,0 +1,1 @@
+"""Pricing: candidates -> program -> search (exact) -> plans, frontiers, explanations."""
