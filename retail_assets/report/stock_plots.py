@@ -56,7 +56,7 @@ def reorder_timeline(
         axis.plot([when, when + lead], [at, at], color=colour, linewidth=3)
         axis.plot(when, at, "o", color=colour)
         axis.errorbar(when + lead, at, xerr=1.96 * sd, color=BLUE, fmt="s", capsize=3)
-        note = f"{units:,} now" if units > 0 else f"in {when:.0f} weeks"
+        note = f"{units:,} now" if units > 0 else f"in {when:.0f} week{'s' * (when != 1)}"
         axis.text(when + lead + 1.96 * sd + 0.15, at, note, va="center", fontsize=7)
     axis.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=7)
     axis.invert_yaxis()
