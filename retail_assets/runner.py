@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import dagster as dg
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-TRIALS = "pos_trials"
 LOOK_BACK = timedelta(days=62)
 """What was known of the styles is made for nine weeks at first: eight are shown, one foresees.
 Earlier days, by ``--force`` or a backfill, cost 90 ms each with Dagster's book-keeping."""
@@ -135,10 +134,10 @@ class _Run:
         for category in self._stale_categories(bool(ranges)):
             self._job("models", f"models of {category}", category=category)
         for first, last in self._days_to_know(ranges):
-            self._job("cold_start", f"trials of {first} to {last}", days=(first, last), only=TRIALS)
+            self._job("trials", f"trials of {first} to {last}", days=(first, last))
             since = last - LOOK_BACK if not self.force else first
             days = (max(first, since), last)
-            self._job("cold_start", f"styles as known {days[0]} to {last}", days=days, but=TRIALS)
+            self._job("cold_start", f"styles as known {days[0]} to {last}", days=days)
         self._job("stock_plan", "stock of the coming weeks")
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
 
@@ -188,16 +187,12 @@ class _Run:
         *,
         days: tuple[date, date] | None = None,
         category: str | None = None,
-        only: str | None = None,
-        but: str | None = None,
     ) -> None:
         job = self.definitions.resolve_job_def(name)
         wanted = [
             key
             for key in job.asset_layer.executable_asset_keys
             if key.to_user_string() in self.wanted
-            and (only is None or key.to_user_string() == only)
-            and key.to_user_string() != but
         ]
         if not wanted:
             return

@@ -15,8 +15,11 @@ EXECUTOR = dg.in_process_executor
 DAILY = ("raw_pos", "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 REFERENCE = ("landing_files", *(table.name for table in contract.landed_tables()))
 MODELS = tuple(name for name, table in contract.tables().items() if table.partition == "category")
+TRIALS = "pos_trials"
 COLD_START = tuple(
-    n for n, t in contract.tables().items() if t.group == "cold_start" and t.partition
+    name
+    for name, table in contract.tables().items()
+    if table.group == "cold_start" and table.partition and name != TRIALS
 )
 STOCK = ("inventory_forecast", "reorder_plan")
 
@@ -35,10 +38,15 @@ models = dg.define_asset_job(
     dg.AssetSelection.assets(*MODELS),
     description="Stock-outs, substitution and what-if of the chosen categories.",
 )
+trials = dg.define_asset_job(
+    "trials",
+    dg.AssetSelection.assets(TRIALS),
+    description="Receipts of the chosen days as trials of each style.",
+)
 cold_start = dg.define_asset_job(
     "cold_start",
     dg.AssetSelection.assets(*COLD_START),
-    description="Trials, priors and posteriors of the styles, as known on the chosen days.",
+    description="Priors and posteriors of the styles, as known on the chosen days.",
 )
 stock_plan = dg.define_asset_job(
     "stock_plan",
@@ -51,4 +59,4 @@ publish = dg.define_asset_job(
     description="Write retail.duckdb, the database people open.",
 )
 
-JOBS = (references, ingest, models, cold_start, stock_plan, publish)
+JOBS = (references, ingest, models, trials, cold_start, stock_plan, publish)

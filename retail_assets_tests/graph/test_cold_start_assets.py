@@ -17,7 +17,6 @@ from retail_assets.checks import cold_start_checks
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 FIRST = date(2026, 3, 2)
 DAYS = 16
 TABLES = (*cold_start.LEARNT, cold_start.TRACK_RECORD)
@@ -255,10 +254,9 @@ def test_a_wrong_rule_names_the_file_and_the_entry(tmp_path):
         learn(warehouse, FIRST, FIRST)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")
-def test_batting_averages_through_the_assets_give_the_published_regression(tmp_path):
+def test_batting_averages_through_the_assets_give_the_published_regression(tmp_path, public_data):
     """Robinson (2017), beta-binomial regression: -1.688, 0.192 and log sigma -6.299."""
-    with (DATA / "lah.csv").open() as file:
+    with (public_data / "lah.csv").open() as file:
         players = [(int(row["H"]), int(row["AB"])) for row in csv.DictReader(file)]
     hits, at_bats = np.array(players).T
     names = [f"player_{at:05d}" for at in range(len(hits))]

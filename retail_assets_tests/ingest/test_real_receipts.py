@@ -4,10 +4,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 
 
 def _accounts(shop) -> tuple[int, int, int]:
@@ -17,9 +14,8 @@ def _accounts(shop) -> tuple[int, int, int]:
     return lines, landed, rejected
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")
-def test_a_bakerys_till_lands(shop):
-    shutil.copy(DATA / "bread_basket.csv", shop.folder)
+def test_a_bakerys_till_lands(shop, public_data):
+    shutil.copy(public_data / "bread_basket.csv", shop.folder)
     shutil.copy(ROOT / "examples" / "bread_basket" / "mapping.toml", shop.folder)
     shop.warehouse.settings = shop.warehouse.settings.__class__(
         **{**vars(shop.warehouse.settings), "quiet_seconds": 0}
@@ -34,10 +30,9 @@ def test_a_bakerys_till_lands(shop):
     assert shop.rows("SELECT * FROM interval_sales ORDER BY ALL") == content
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")
-def test_305_day_files_of_an_online_shop_land(new_shop):
+def test_305_day_files_of_an_online_shop_land(new_shop, public_data):
     shop = new_shop(quiet_seconds=0)
-    with tarfile.open(DATA / "online_retail_by_day.tar.gz") as tar:
+    with tarfile.open(public_data / "online_retail_by_day.tar.gz") as tar:
         tar.extractall(shop.folder, filter="data")
     shutil.copy(ROOT / "examples" / "online_retail" / "mapping.toml", shop.folder)
     shop.ingest()

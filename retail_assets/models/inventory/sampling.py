@@ -154,21 +154,3 @@ def _binomial_rejection(state: State, n: int, p: float) -> int:
         bound = top - math.lgamma(k + 1.0) - math.lgamma(n - k + 1.0) + (k - mode) * log_odds
         if v <= bound:
             return int(k)
-
-
-@numba.njit(cache=True)
-def poisson_sample(state: State, mean: float, size: int) -> Ints:
-    """``size`` Poisson variates, for checks."""
-    drawn = np.empty(size, np.int64)
-    for i in range(size):
-        drawn[i] = poisson(state, mean)
-    return drawn
-
-
-@numba.njit(cache=True)
-def binomial_sample(state: State, n: int, p: float, size: int) -> Ints:
-    """``size`` binomial variates, for checks."""
-    drawn = np.empty(size, np.int64)
-    for i in range(size):
-        drawn[i] = binomial(state, n, p)
-    return drawn

@@ -117,11 +117,6 @@ class Candidates:
             raise ValueError(f"{product} at {int(self.price_cents[row])} cents: {what}")
 
     @property
-    def capped_units(self) -> NDArray[np.float64]:
-        """Units sold per row, (s,): demand up to what is available, to a thousandth."""
-        return self.measures()[:, UNITS] / MILLI
-
-    @property
     def legal(self) -> NDArray[np.bool_]:
         """Rows that break no rule, (s,)."""
         return np.ones(len(self.item), bool) if self.broken is None else self.broken == 0

@@ -6,7 +6,6 @@ litters (Moore and Tsiatis 1991; VGAM's ``lirat``).
 """
 
 import warnings
-from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -25,7 +24,6 @@ from retail_assets.models.cold_start.likelihood import (
 )
 from retail_assets.models.cold_start.newton import maximise
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 RATS = (
     "0/20 0/20 0/20 0/20 0/20 0/20 0/20 0/19 0/19 0/19 0/19 0/18 0/18 0/17 1/20 1/20 1/20 "
     "1/20 1/19 1/19 1/18 1/18 2/25 2/24 2/23 2/20 2/20 2/20 2/20 2/20 2/20 1/10 5/49 2/19 "
@@ -135,9 +133,8 @@ def test_litters_as_vgam_prints_them():
             assert (four.alpha[g], four.beta[g]) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")
-def test_batting_averages_as_robinson_prints_them():
-    hits, at_bats = np.loadtxt(DATA / "lah.csv", delimiter=",", skiprows=1).T
+def test_batting_averages_as_robinson_prints_them(public_data):
+    hits, at_bats = np.loadtxt(public_data / "lah.csv", delimiter=",", skiprows=1).T
     fit = fit_groups(checked_trials(hits, at_bats))
     assert f"{fit.alpha[0]:.1f}" == "72.1"
     assert f"{fit.beta[0]:.0f}" == "215"

@@ -1,7 +1,5 @@
 """Beta-binomial regression against published figures and a general optimiser."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -11,12 +9,9 @@ from retail_assets.models.cold_start.beta_binomial import fit_groups
 from retail_assets.models.cold_start.counts import checked_trials
 from retail_assets.models.cold_start.regression import fit_regression, prior_log_n
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 
-
-@pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")
-def test_batting_averages_by_log_at_bats_as_robinson_and_vgam_print_them():
-    hits, at_bats = np.loadtxt(DATA / "lah.csv", delimiter=",", skiprows=1).T
+def test_batting_averages_by_log_at_bats_as_robinson_and_vgam_print_them(public_data):
+    hits, at_bats = np.loadtxt(public_data / "lah.csv", delimiter=",", skiprows=1).T
     fit = fit_regression(checked_trials(hits, at_bats), log_n=np.log10(at_bats))
     assert [f"{v:.3f}" for v in (*fit.coefficients, fit.log_sigma)] == ["-1.688", "0.192", "-6.299"]
     assert fit.se == pytest.approx([0.00907, 0.00280], abs=2e-5)

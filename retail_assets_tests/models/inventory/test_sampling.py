@@ -1,10 +1,27 @@
 """Compiled variates against scipy's distributions."""
 
+import numba
 import numpy as np
 import pytest
 from scipy import stats
 
-from retail_assets.models.inventory.sampling import binomial_sample, poisson_sample, stream
+from retail_assets.models.inventory.sampling import binomial, poisson, stream
+
+
+@numba.njit
+def poisson_sample(state, mean, size):
+    drawn = np.empty(size, np.int64)
+    for i in range(size):
+        drawn[i] = poisson(state, mean)
+    return drawn
+
+
+@numba.njit
+def binomial_sample(state, n, p, size):
+    drawn = np.empty(size, np.int64)
+    for i in range(size):
+        drawn[i] = binomial(state, n, p)
+    return drawn
 
 
 def fits(drawn, distribution):
