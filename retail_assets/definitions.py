@@ -15,8 +15,10 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 from retail_assets.assets import (  # noqa: E402
     assortment,
     cold_start,
+    demand,
     ingest,
     inventory,
+    pricing,
     report,
     stock,
     substitution,
@@ -24,8 +26,10 @@ from retail_assets.assets import (  # noqa: E402
 from retail_assets.automation import jobs, sensors  # noqa: E402
 from retail_assets.checks import (  # noqa: E402
     cold_start_checks,
+    demand_checks,
     ingest_checks,
     model_checks,
+    pricing_checks,
     scenario_checks,
     stock_checks,
 )
@@ -42,10 +46,28 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
     """
     return dg.Definitions(
         assets=dg.load_assets_from_modules(
-            [ingest, inventory, substitution, cold_start, stock, assortment, report]
+            [
+                ingest,
+                inventory,
+                substitution,
+                cold_start,
+                demand,
+                pricing,
+                stock,
+                assortment,
+                report,
+            ]
         ),
         asset_checks=dg.load_asset_checks_from_modules(
-            [ingest_checks, model_checks, scenario_checks, cold_start_checks, stock_checks]
+            [
+                ingest_checks,
+                model_checks,
+                scenario_checks,
+                cold_start_checks,
+                demand_checks,
+                pricing_checks,
+                stock_checks,
+            ]
         ),
         jobs=jobs.JOBS,
         sensors=[sensors.landing_sensor],

@@ -1,4 +1,4 @@
-"""How the graph is cut: business days and categories. SKUs and stores are rows.
+"""How the graph is cut: business days, categories and sales. SKUs and stores are rows.
 
 The first day comes from the settings of the home named by the environment, read once
 when this module is imported; a code location is reloaded when it changes.
@@ -21,6 +21,9 @@ DAYS = dg.DailyPartitionsDefinition(
 )
 
 CATEGORIES = dg.DynamicPartitionsDefinition(name="category")
+
+#: Sales that still need prices, registered from sale_events.
+SALES = dg.DynamicPartitionsDefinition(name="sale")
 
 
 def days_of(context: dg.AssetExecutionContext) -> tuple[date, date]:

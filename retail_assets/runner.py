@@ -131,13 +131,19 @@ class _Run:
             self._job("ingest", f"receipts of {first} to {last}", days=(first, last))
         if not ranges:
             self.console.print("  receipts up to date")
-        for category in self._stale_categories(bool(ranges)):
+        stale = self._stale_categories(bool(ranges))
+        for category in stale:
             self._job("models", f"models of {category}", category=category)
         for first, last in self._days_to_know(ranges):
             self._job("trials", f"trials of {first} to {last}", days=(first, last))
             since = last - LOOK_BACK if not self.force else first
             days = (max(first, since), last)
             self._job("cold_start", f"styles as known {days[0]} to {last}", days=days)
+        coming = self._coming_sales()
+        for category in sorted({*stale, *(c for c, _ in coming)} | self._without_demand()):
+            self._job("demand", f"demand for {category}", category=category)
+        for sale in sorted({sale for _, sale in coming}):
+            self._job("prices", f"prices of {sale}", category=sale)
         self._job("stock_plan", "stock of the coming weeks")
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
 
@@ -179,6 +185,23 @@ class _Run:
         by_category = contract.table(last).partition == "category"
         done = self.warehouse.partitions(last) if by_category else set(every)
         return [category for category in every if category not in done]
+
+    def _coming_sales(self) -> list[tuple[str, str]]:
+        """Category and sale of every sale that still lacks a price."""
+        with self.warehouse.session() as session:
+            rows: list[tuple[str, str]] = session.sql(
+                "SELECT DISTINCT category, sale_id FROM sale_events JOIN products USING"
+                " (product_id) WHERE price IS NULL ORDER BY ALL"
+            ).fetchall()
+        self.instance.add_dynamic_partitions("category", sorted({c for c, _ in rows}))
+        self.instance.add_dynamic_partitions("sale", sorted({sale for _, sale in rows}))
+        return rows
+
+    def _without_demand(self) -> set[str]:
+        """Categories that have sold something and have no demand curves yet."""
+        with self.warehouse.session() as session:
+            rows = session.sql("SELECT DISTINCT category FROM interval_sales").fetchall()
+        return {category for (category,) in rows} - self.warehouse.partitions("demand_curves")
 
     def _job(
         self,

@@ -10,7 +10,7 @@ import dagster as dg
 from retail_assets import contract
 from retail_assets.assets.specs import asset_spec, written
 from retail_assets.ingest import intervals, landing, lines, raw, reference
-from retail_assets.partitions import CATEGORIES, DAYS, days_of
+from retail_assets.partitions import CATEGORIES, DAYS, SALES, days_of
 from retail_assets.warehouse import Warehouse
 
 PREVIEW_ROWS = 10
@@ -138,6 +138,9 @@ def reference_asset(name: str) -> dg.AssetsDefinition:
             if name == "products":
                 found = reference.categories(session)
                 context.instance.add_dynamic_partitions(CATEGORIES.name or "", found)
+            if name == "sale_events":
+                coming = reference.coming_sales(session)
+                context.instance.add_dynamic_partitions(SALES.name or "", coming)
             return written(
                 session,
                 name,

@@ -14,13 +14,19 @@ EXECUTOR = dg.in_process_executor
 
 DAILY = ("raw_pos", "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 REFERENCE = ("landing_files", *(table.name for table in contract.landed_tables()))
-MODELS = tuple(name for name, table in contract.tables().items() if table.partition == "category")
+DEMAND = ("demand_model", "demand_backtest", "demand_curves")
+MODELS = tuple(
+    name
+    for name, table in contract.tables().items()
+    if table.partition == "category" and name not in DEMAND
+)
 TRIALS = "pos_trials"
 COLD_START = tuple(
     name
     for name, table in contract.tables().items()
     if table.group == "cold_start" and table.partition and name != TRIALS
 )
+PRICES = tuple(name for name, table in contract.tables().items() if table.group == "pricing")
 STOCK = ("inventory_forecast", "reorder_plan")
 
 references = dg.define_asset_job(
@@ -48,6 +54,16 @@ cold_start = dg.define_asset_job(
     dg.AssetSelection.assets(*COLD_START),
     description="Priors and posteriors of the styles, as known on the chosen days.",
 )
+demand = dg.define_asset_job(
+    "demand",
+    dg.AssetSelection.assets(*DEMAND),
+    description="Own demand of the chosen categories at any price, with its backtest.",
+)
+prices = dg.define_asset_job(
+    "prices",
+    dg.AssetSelection.assets(*PRICES),
+    description="The best legal prices of the chosen sales, with their proof.",
+)
 stock_plan = dg.define_asset_job(
     "stock_plan",
     dg.AssetSelection.assets(*STOCK),
@@ -59,4 +75,4 @@ publish = dg.define_asset_job(
     description="Write retail.duckdb, the database people open.",
 )
 
-JOBS = (references, ingest, models, trials, cold_start, stock_plan, publish)
+JOBS = (references, ingest, models, trials, cold_start, demand, prices, stock_plan, publish)

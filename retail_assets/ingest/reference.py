@@ -273,6 +273,14 @@ def categories(session: Session) -> list[str]:
     return [category for (category,) in rows]
 
 
+def coming_sales(session: Session) -> list[str]:
+    """Sales of the sale_events just written that still lack a price, in order."""
+    rows = session.connection.sql(
+        "SELECT DISTINCT sale_id FROM winners WHERE price IS NULL ORDER BY 1"
+    ).fetchall()
+    return [sale for (sale,) in rows]
+
+
 def landed_rows(session: Session, name: str, files: list[LandingFile], column: str) -> list[str]:
     """One column of a reference table as its landed files have it, before any write."""
     mapping = mappings.load(session.warehouse.settings.landing)

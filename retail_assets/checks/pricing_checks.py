@@ -1,0 +1,108 @@
+"""Checks of the prices of a sale: every item can be priced, the proof is whole."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from retail_assets.partitions import SALES
+from retail_assets.warehouse import Warehouse
+
+MAX_SCORE_GAP = 1e-3
+"""A weighted goal with margin percent is bounded level by level, to this much of its score."""
+
+
+@dataclass(frozen=True)
+class PriceCheck:
+    """One question to the tables of a sale: ``query`` yields one row, ``passed`` decides on it.
+
+    ``wrong`` in that row names the first items in fault.
+    """
+
+    asset: str
+    name: str
+    description: str
+    query: str
+    passed: Callable[[dict[str, Any]], bool]
+    blocking: bool = False
+
+
+def proven(gap: float | None, stated_gap: float | None) -> bool:
+    """Whether every goal is closed, or within what its certificate may leave open."""
+    return gap is not None and gap <= 0 and (stated_gap or 0.0) <= MAX_SCORE_GAP
+
+
+CHECKS = (
+    PriceCheck(
+        "price_candidates",
+        "every_item_has_a_legal_price",
+        "The rules leave each item of the sale a price to choose.",
+        "SELECT count(*) AS items, count(*) FILTER (NOT legal) AS without, "
+        "list(product_id ORDER BY product_id) FILTER (NOT legal)[:5] AS wrong "
+        "FROM (SELECT product_id, bool_or(legal) AS legal FROM price_candidates "
+        "WHERE sale_id = $sale GROUP BY ALL)",
+        lambda row: row["items"] > 0 and row["without"] == 0,
+    ),
+    PriceCheck(
+        "price_candidates",
+        "segments_cover_the_totals",
+        "The rows of each price cover every total of the sale once: no overlap, no hole.",
+        "WITH rows AS (SELECT *, lag(total_to_cents) OVER (PARTITION BY product_id, price_cents "
+        "ORDER BY total_from_cents) AS before FROM price_candidates WHERE sale_id = $sale), "
+        "ends AS (SELECT sum(low) AS low, sum(high) AS high FROM (SELECT min(price_cents) AS low, "
+        "max(price_cents) AS high FROM rows GROUP BY product_id)), "
+        "prices AS (SELECT product_id, price_cents, bool_and(before IS NULL OR "
+        "total_from_cents = before + 1) AND min(total_from_cents) = any_value(low) AND "
+        "max(total_to_cents) = any_value(high) AS covered FROM rows, ends GROUP BY ALL) "
+        "SELECT count(*) AS prices, count(*) FILTER (NOT covered) AS torn, "
+        "list(product_id ORDER BY product_id) FILTER (NOT covered)[:5] AS wrong FROM prices",
+        lambda row: row["prices"] > 0 and row["torn"] == 0,
+        blocking=True,
+    ),
+    PriceCheck(
+        "price_certificates",
+        "proven_optimal",
+        "No prices can beat those chosen; only a weighted margin percent may leave a stated gap.",
+        "SELECT max(gap) FILTER (NOT stated) AS gap, max(gap) FILTER (stated) AS stated_gap "
+        "FROM (SELECT gap, target = 'weighted' AND margin = 'margin_pct' AS stated "
+        "FROM price_certificates WHERE sale_id = $sale)",
+        lambda row: proven(**row),
+    ),
+    PriceCheck(
+        "optimal_prices",
+        "prices_tried_before",
+        "Recommended prices lie within what the product was ever sold at.",
+        "SELECT count(*) AS items, count(*) FILTER (extrapolated) AS untried, "
+        "list(product_id ORDER BY product_id) FILTER (extrapolated)[:5] AS wrong "
+        "FROM optimal_prices WHERE sale_id = $sale AND target = 'weighted'",
+        lambda row: row["items"] > 0 and row["untried"] == 0,
+    ),
+)
+
+
+def build(check: PriceCheck) -> dg.AssetChecksDefinition:
+    """The Dagster check that asks one question of the run's sale."""
+
+    @dg.asset_check(
+        asset=check.asset,
+        name=check.name,
+        description=check.description,
+        blocking=check.blocking,
+        partitions_def=SALES,
+    )
+    def ask(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        with warehouse.session() as session:
+            (row,) = session.sql(check.query, {"sale": context.partition_key}).to_dicts()
+        return dg.AssetCheckResult(
+            passed=bool(check.passed(row)),
+            severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+            metadata={key: value for key, value in row.items() if value is not None},
+        )
+
+    return ask
+
+
+pricing_checks = [build(check) for check in CHECKS]

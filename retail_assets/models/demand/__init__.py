@@ -1,0 +1,1 @@
+"""Own latent demand at any price: exposure, log-linear margin, boosted trees, backtest."""
