@@ -11,7 +11,7 @@ worst and best under the truth. Nothing is sampled in the replay.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -78,6 +78,7 @@ class Replay:
 
     usual: float
     ours: float
+    uncorrected: float
     clairvoyant: float
     champion: str
     seconds: float
@@ -87,8 +88,9 @@ def uplift_rows(*, quick: bool) -> list[Row]:
     """Share of the possible uplift that is captured, and how."""
     count = 10 if quick else 50
     found = [replay(seed) for seed in range(count)]
-    usual, ours, best = (
-        np.array([getattr(r, name) for r in found]) for name in ("usual", "ours", "clairvoyant")
+    usual, ours, plain, best = (
+        np.array([getattr(r, name) for r in found])
+        for name in ("usual", "ours", "uncorrected", "clairvoyant")
     )
     rng = np.random.default_rng(0)
     again = rng.integers(0, count, (DRAWS, count))
@@ -102,6 +104,10 @@ def uplift_rows(*, quick: bool) -> list[Row]:
             0.6,
         ),
         Row("  its 95 % bootstrap interval", f"{low:.3f} .. {high:.3f}"),
+        Row(
+            "  captured by the same model with sales taken as demand",
+            float((plain - usual).sum() / (best - usual).sum()),
+        ),
         Row("  score of usual prices, mean", float(usual.mean())),
         Row("  score of ours, mean", float(ours.mean())),
         Row("  score of the clairvoyant, mean", float(best.mean())),
@@ -128,11 +134,17 @@ def replay(seed: int) -> Replay:
     scale = scale_of(prepared)
     best = optimise(prepared, "weighted", weights=WEIGHTS).price_cents
     ours = optimise(our_candidates(shop, sale, model), "weighted", weights=WEIGHTS).price_cents
+    sold = replace(past.rows, exposure=np.ones(len(past.rows)))
+    fitted = fit_models(sold, gap_days=GAP_DAYS, names=(model.name,))
+    plain = price_model(fitted, model.name, None, identified=True)
+    other = optimise(our_candidates(shop, sale, plain), "weighted", weights=WEIGHTS).price_cents
     return Replay(
-        usual=score(shop, sale, sale.usual, scale),
-        ours=score(shop, sale, ours, scale),
+        usual=float(score(shop, sale, sale.usual, scale)),
+        ours=float(score(shop, sale, ours, scale)),
+        uncorrected=float(score(shop, sale, other, scale)),
         clairvoyant=max(
-            score(shop, sale, _climb(shop, sale, start, scale), scale) for start in (best, ours)
+            float(score(shop, sale, _climb(shop, sale, start, scale), scale))
+            for start in (best, ours)
         ),
         champion=model.name,
         seconds=time.process_time() - started,
@@ -162,7 +174,7 @@ def fitted_model(rows: DemandRows) -> PriceModel:
     """The price champion of a backtest, fitted to everything, as the platform fits it."""
     tested = backtest(
         rows,
-        origins_of(rows, horizon_days=HORIZON_DAYS, most=2),
+        origins_of(rows, horizon_days=HORIZON_DAYS, most=1),
         horizon_days=HORIZON_DAYS,
         gap_days=GAP_DAYS,
         names=RESPONSIVE,
@@ -178,6 +190,13 @@ def fitted_model(rows: DemandRows) -> PriceModel:
 
 def curves_of(shop: Market, sale: Sale, model: PriceModel) -> DemandCurves:
     """Demand at every candidate price in segments of the relative price."""
+    rows = model.numbered(_to_predict(shop, sale))
+    product = rows.product[sale.candidate_item]
+    return demand_curves(model.grown(rows), rows, product, sale.candidate_cents)
+
+
+def _to_predict(shop: Market, sale: Sale) -> DemandRows:
+    """One row per item of the coming sale, at the usual prices."""
     n = len(sale.item)
     table = {
         "item": sale.item,
@@ -187,9 +206,7 @@ def curves_of(shop: Market, sale: Sale, model: PriceModel) -> DemandCurves:
         "stock": sale.stock,
         "shown": sale.shown,
     }
-    rows = model.numbered(flash_rows(shop, table, np.full(n, np.nan), np.ones(n)))
-    product = rows.product[sale.candidate_item]
-    return demand_curves(model.grown(rows), rows, product, sale.candidate_cents)
+    return flash_rows(shop, table, np.full(n, np.nan), np.ones(n))
 
 
 def our_candidates(shop: Market, sale: Sale, model: PriceModel) -> Candidates:
@@ -273,3 +290,57 @@ def _climb(shop: Market, sale: Sale, prices: Ints, scale: Scale) -> Ints:
             prices[i] = own[int(score(shop, sale, tried, scale).argmax())]
         if np.array_equal(before, prices):
             return prices
+
+
+def segment_rows(*, quick: bool) -> list[Row]:
+    """Trees that see the relative price: by segments against one prediction per total.
+
+    Ten prices from 50 to 100 % of the list price, in the platform's steps of 10 cents; the
+    same in whole dollars has a tenth of the totals.
+    """
+    rng = np.random.default_rng([23])
+    shop = market(rng, ITEMS)
+    past = sell(shop, rng, sales=PAST_SALES)
+    fitted = fit_models(past.rows, gap_days=GAP_DAYS, names=("xgboost",))
+    model = price_model(fitted, "xgboost", None, identified=True)
+    sale = coming_sale(shop, past, rng)
+    share = np.linspace(0.5, 1.0, 10)
+    rows = []
+    for step, name in ((10, "10 cents"), (100, "$1")):
+        listed = np.rint(shop.msrp_cents[sale.item][:, None] * share / step).astype(np.int64) * step
+        place = np.repeat(np.arange(len(sale.item)), len(share))
+        laddered = replace(sale, candidate_item=place, candidate_cents=listed.ravel())
+        drawn = curves_of(shop, laddered, model)
+        totals = np.arange(listed[:, 0].sum(), listed[:, -1].sum() + 1, step)
+        per_total = listed.size * len(totals)
+        metric = (
+            f"20 x 10 prices in steps of {name}, {len(totals)} totals: predictions saved, times"
+        )
+        saved = per_total / drawn.predictions
+        rows.append(at_least(metric, saved, 100.0) if step == 10 else Row(metric, saved))
+        checked = totals[:: 10 if quick and step == 10 else 1]
+        wrong = _mismatches(shop, laddered, model, drawn, checked)
+        count = listed.size * len(checked)
+        rows.append(at_most(f"  of {count} predicted by total: differ", wrong, 0))
+    return rows
+
+
+def _mismatches(
+    shop: Market, sale: Sale, model: PriceModel, drawn: DemandCurves, totals: Ints
+) -> float:
+    """Prices and totals at which the segments say something else than the trees."""
+    n, wrong = len(sale.item), 0
+    segments = len(drawn.product) // len(sale.candidate_item)
+    rows = model.numbered(_to_predict(shop, sale))
+    grown = model.grown(rows)
+    for c, (place, cents) in enumerate(
+        zip(sale.candidate_item.tolist(), sale.candidate_cents.tolist(), strict=True)
+    ):
+        own = slice(c * segments, (c + 1) * segments)
+        relative = cents * n / totals
+        each = rows.take(np.full(len(totals), place))
+        each = each.at_price(np.full(len(totals), float(cents)), relative)
+        seen = relative.astype(np.float32).astype(np.float64)
+        told = np.searchsorted(drawn.relative_from[own], seen, side="right") - 1
+        wrong += int((np.exp(grown.log_mean(each)) != drawn.demand[own][told]).sum())
+    return float(wrong)

@@ -57,11 +57,26 @@ LEFT JOIN inventory_forecast f USING (product_id, warehouse)
 WHERE order_qty > 0 AND f.week = 1 ORDER BY order_qty DESC LIMIT 5
 """
 
+_PRICES = """
+SELECT sale_id, coalesce(p.name, o.product_id), prior_price_cents / 100, price_cents / 100,
+       expected_units, units_lo80, units_hi80, units_available
+FROM optimal_prices o LEFT JOIN products p USING (product_id)
+LEFT JOIN sale_events USING (sale_id, product_id)
+WHERE target = 'weighted' ORDER BY sale_id, expected_units DESC LIMIT 8
+"""
+
+_PROOFS = """
+SELECT sale_id, revenue_cents / 100, margin_cents / 100, sell_through_pct, gap
+FROM price_certificates WHERE target = 'weighted' ORDER BY sale_id LIMIT 4
+"""
+
+PROVEN = 1e-6
+"""Gap of a score at which rounding is all that is left."""
 SAYS = {"pos_trials": "of its category's receipts", "style_trials": "of the boxes"}
 
 
 def show(settings: Settings, console: Console) -> None:
-    """Print receipts, stock-outs, substitutions and scenarios, as far as they exist."""
+    """Print what the tables say, as far as they exist."""
     with Warehouse(settings).session() as session:
         console.print()
         _receipts(session, console)
@@ -70,6 +85,7 @@ def show(settings: Settings, console: Console) -> None:
         _scenarios(session, settings, console)
         _newest(session, console)
         _orders(session, console)
+        _prices(session, settings, console)
     console.print("\nLook further")
     console.print(f"  every table   duckdb {settings.database}", soft_wrap=True)
     console.print(f"  the graph     retail-assets ui --home {settings.home}", soft_wrap=True)
@@ -135,3 +151,24 @@ def _orders(session: Session, console: Console) -> None:
     for name, size, warehouse, units, short in rows:
         what = f"{name}, {size}"
         console.print(f"  {what:<34} {units:6,}   {warehouse:<10} {short:.0%}", soft_wrap=True)
+
+
+def _prices(session: Session, settings: Settings, console: Console) -> None:
+    rows = session.sql(_PRICES).fetchall()
+    if rows:
+        console.print(
+            f"Sale prices      {settings.currency} now -> best, units with 80 % interval:"
+        )
+    for sale, name, now, best, units, low, high, available in rows:
+        before = f"{now:7.2f}" if now is not None else "      ?"
+        console.print(
+            f"  {sale}  {name:<24} {before} -> {best:.2f}   {units:5,.0f} [{low:,.0f}, {high:,.0f}]"
+            f" of {available:,}",
+            soft_wrap=True,
+        )
+    for sale, revenue, margin, sold, gap in session.sql(_PROOFS).fetchall():
+        proof = "proven best" if gap <= PROVEN else f"within {gap:.1e} of the best possible score"
+        console.print(
+            f"  {sale}  revenue {revenue:,.0f}, margin {margin:,.0f}, {sold:.0f}% sold; {proof}",
+            soft_wrap=True,
+        )

@@ -32,7 +32,7 @@ def fit_demand(
         data = demand_rows.load(session, category)
         result = tables.fit(data)
         rows = tables.of_fit(session, data, result)
-        about = tables.describe_fit(data, result)
+        about = tables.describe_fit(data, result, warehouse.settings.currency)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame), category)
             yield written(session, name, count, about[name])

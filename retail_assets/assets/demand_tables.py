@@ -170,7 +170,9 @@ def _role(champion: Champion, model: str) -> str:
     )
 
 
-def describe_fit(data: CategoryDemand, result: DemandFit) -> dict[str, dict[str, Any]]:
+def describe_fit(
+    data: CategoryDemand, result: DemandFit, currency: str
+) -> dict[str, dict[str, Any]]:
     """Figures and pictures of the fit, by table name."""
     model, slope = result.model, result.reference
     figures = {k: v for k, v in _figures(result).items() if v is not None}
@@ -190,7 +192,7 @@ def describe_fit(data: CategoryDemand, result: DemandFit) -> dict[str, dict[str,
         fitted["elasticity_reference"] = slope.value
         picture = _elasticities(data, result)
         fitted["elasticities"] = metadata.picture(picture, "own-price elasticity by product")
-    picture = _fit_over_time(data, result)
+    picture = _fit_over_time(data, result, currency)
     fitted["busiest product"] = metadata.picture(picture, "units a day, sold and expected")
     tested: dict[str, Any] = {"reason": result.champion.reason, "origins": _origins(result)}
     if result.tested.scores:
@@ -255,7 +257,7 @@ def _elasticities(data: CategoryDemand, result: DemandFit) -> bytes:
     )
 
 
-def _fit_over_time(data: CategoryDemand, result: DemandFit) -> bytes:
+def _fit_over_time(data: CategoryDemand, result: DemandFit, currency: str) -> bytes:
     rows, model = data.rows, result.model
     busiest = int(np.argmax(np.bincount(rows.product, rows.units)))
     own = rows.take(np.flatnonzero(rows.product == busiest)[-180:])
@@ -269,7 +271,7 @@ def _fit_over_time(data: CategoryDemand, result: DemandFit) -> bytes:
         high,
         own.price_cents,
         title=f"{rows.products[busiest]}: sold and expected, with its time in stock",
-        currency="money",
+        currency=currency,
         out_of_stock=own.exposure < LEAST_STOCKED,
     )
 
@@ -306,10 +308,12 @@ class Occasion:
 def occasions(session: Session, data: CategoryDemand) -> list[Occasion]:
     """The coming week at ladder prices, and every sale of the category without prices yet."""
     tomorrow = data.as_of + timedelta(days=1)
-    prices = _everyday_prices(session, data)
+    # A site that only holds sales has no everyday.
+    prices = () if data.by_sale else _everyday_prices(session, data)
     found = [Occasion(EVERYDAY, tomorrow, data.as_of + timedelta(days=WEEK), prices)]
     sales = session.sql(
-        "SELECT sale_id, min(starts_at)::DATE, max(coalesce(ends_at, starts_at))::DATE"
+        "SELECT sale_id, min(starts_at)::DATE, "
+        " greatest(max(ends_at - INTERVAL 1 MICROSECOND)::DATE, max(starts_at)::DATE)"
         " FROM sale_events JOIN products USING (product_id)"
         " WHERE category = $category AND price IS NULL GROUP BY ALL ORDER BY ALL",
         {"category": data.category},

@@ -307,13 +307,13 @@ def rows_of(session: Session, curves: SaleCurves, goals: PricingGoals) -> pa.Tab
     unknown = (column["flag"] == UNIDENTIFIED) & (price != curves.today[item])
     far = column["extrapolated"].astype(bool) & _too_far(session, curves, goals)[held.row]
     about = {
-        name: pa.array([items.rows[i][name] for i in item.tolist()], pa.int64())
+        name: pa.array([row[name] for row in items.rows], pa.int64()).take(pa.array(item))
         for name in ("exposures", "msrp_cents", "original_price_cents", "unit_cost_cents")
     }
     return pa.table(
         {
             "sale_id": pa.repeat(items.sale_id, len(item)),
-            "product_id": pa.array([items.products[i] for i in item.tolist()], pa.string()),
+            "product_id": pa.array(items.products).take(pa.array(item)),
             "price_cents": price,
             "total_from_cents": held.total_from_cents,
             "total_to_cents": held.total_to_cents,

@@ -193,7 +193,7 @@ def _goal(sale: tables.Sale) -> str:
     revenue, margin, through = sale.goals.weights
     return (
         f"revenue {revenue:g}, {sale.goals.margin} {margin:g}, sell_through {through:g}; each"
-        " scaled between its worst and best over the sale"
+        " scaled between its worst and best over the sale, rules on its sums aside"
     )
 
 
@@ -245,6 +245,7 @@ def _proof(sale: tables.Sale, solved: tables.Solved, currency: str) -> bytes:
         proof.total_cents,
         unit=f"revenue, {currency}",
         title=f"{sale.items.sale_id}: no total can earn more",
+        upper_bound=proof.upper_bound / 100,
     )
 
 

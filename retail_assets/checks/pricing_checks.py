@@ -11,6 +11,8 @@ from retail_assets.warehouse import Warehouse
 
 MAX_SCORE_GAP = 1e-3
 """A weighted goal with margin percent is bounded level by level, to this much of its score."""
+MAX_RATIO_GAP = 1e-3
+"""Margin percent is measured in whole steps: 1e-6 of a percent are left at 200 items."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,13 @@ class PriceCheck:
     blocking: bool = False
 
 
-def proven(gap: float | None, stated_gap: float | None) -> bool:
+def proven(gap: float | None, score_gap: float | None, ratio_gap: float | None) -> bool:
     """Whether every goal is closed, or within what its certificate may leave open."""
-    return gap is not None and gap <= 0 and (stated_gap or 0.0) <= MAX_SCORE_GAP
+    left = (gap, score_gap, ratio_gap)
+    if all(each is None for each in left):
+        return False
+    allowed = (0.0, MAX_SCORE_GAP, MAX_RATIO_GAP)
+    return all((each or 0.0) <= most for each, most in zip(left, allowed, strict=True))
 
 
 CHECKS = (
@@ -63,9 +69,12 @@ CHECKS = (
     PriceCheck(
         "price_certificates",
         "proven_optimal",
-        "No prices can beat those chosen; only a weighted margin percent may leave a stated gap.",
-        "SELECT max(gap) FILTER (NOT stated) AS gap, max(gap) FILTER (stated) AS stated_gap "
-        "FROM (SELECT gap, target = 'weighted' AND margin = 'margin_pct' AS stated "
+        "No prices can beat those chosen; only a margin percent may leave a stated gap.",
+        "SELECT max(gap) FILTER (kind = 'sum') AS gap, "
+        "max(gap) FILTER (kind = 'score') AS score_gap, "
+        "max(gap) FILTER (kind = 'ratio') AS ratio_gap FROM (SELECT gap, CASE "
+        "WHEN target = 'margin_pct' THEN 'ratio' WHEN target = 'weighted' "
+        "AND margin = 'margin_pct' THEN 'score' ELSE 'sum' END AS kind "
         "FROM price_certificates WHERE sale_id = $sale)",
         lambda row: proven(**row),
     ),

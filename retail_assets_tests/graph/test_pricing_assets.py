@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from retail_assets.assets import price_tables, pricing
-from retail_assets.assets.price_candidates import candidate_prices_of
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -28,12 +27,8 @@ TOY_CURVES = {
     ("Pen", 100): ((0.45,), (8, 7)),
     ("Pen", 300): ((0.90,), (0, 1)),
 }
-TOY_DECK = {
-    ("Ball", 200): (4, 4, 4, 3, 3),
-    ("Ball", 400): (2, 2, 2, 2, 2),
-    ("Pen", 100): (7, 7, 8, 8, 8),
-    ("Pen", 300): (1, 1, 1, 1, 0),
-}
+TOY_DECK = {("Ball", 200): "44433", ("Ball", 400): "22222"}
+TOY_DECK |= {("Pen", 100): "77888", ("Pen", 300): "11110"}
 TOY = ({"product_id": "Ball", "unit_cost": 1.0}, {"product_id": "Pen", "unit_cost": 0.5})
 
 
@@ -151,7 +146,7 @@ def test_candidates_read_the_decks_demand_at_every_total(toy):
         own = rows[(rows["product_id"] == product) & (rows["price_cents"] == cents)]
         for total, units in zip((300, 400, 500, 600, 700), demand, strict=True):
             held = own[(own["total_from_cents"] <= total) & (own["total_to_cents"] >= total)]
-            assert held["demand"].tolist() == [units], (product, cents, total)
+            assert held["demand"].tolist() == [int(units)], (product, cents, total)
     assert rows["legal"].all()
 
 
@@ -299,13 +294,24 @@ def test_an_item_without_a_legal_price_is_named_with_the_nearest_and_its_rule(tm
 
 def test_rules_of_the_sale_that_conflict_are_named_with_what_is_attainable(tmp_path):
     rules = "keep_margin,any,,sale_margin_pct,>=,70\nclear_out,any,,sale_sell_through_pct,>=,5\n"
-    warehouse = lake(tmp_path, rules=rules, units_available=99)
+    warehouse = lake(tmp_path, rules=rules)
     refused(
         warehouse,
         r"sale flash: cannot hold together: keep_margin, clear_out;"
         r" keep_margin: at best [\d.]+; clear_out: at best [\d.]+",
         PRICES,
     )
+
+
+def test_a_rule_of_the_whole_sale_holds_and_is_named_in_the_reason(tmp_path):
+    free = solved(lake(tmp_path))["optimal_prices"]
+    assert chosen(free, "sell_through")["Ball"] == 200
+    # the Pen's 4.00 is no candidate, so its price changes whatever is chosen
+    held = solved(lake(tmp_path, rules="few,any,,max_changes,<=,1\n"))
+    prices = held["optimal_prices"]
+    assert prices.loc[prices["product_id"] == "Ball", "price_cents"].unique().tolist() == [400]
+    assert prices["reason"].str.endswith("the sale keeps few").all()
+    assert len(held["price_frontier"]) == 15
 
 
 def test_prices_far_outside_the_past_are_illegal_and_near_ones_flagged(tmp_path):
@@ -387,85 +393,3 @@ def test_customers_may_choose_by_a_logit(tmp_path):
 def test_without_the_trade_off_its_three_ends_are_kept(tmp_path):
     found = solved(lake(tmp_path, goals="frontier = false\n"))
     assert found["price_frontier"]["extreme"].notna().tolist() == [True] * 3
-
-
-def test_a_ladder_holds_todays_price_and_a_list_only_itself(tmp_path):
-    warehouse = lake(
-        tmp_path,
-        events=[{"candidate_prices": None}, {"candidate_prices": "3; 1.00"}],
-        goals="[ladder]\nlowest_pct_of_msrp = 70\nhighest_pct_of_msrp = 100\nstep_cents = 50\n",
-    )
-    with warehouse.session() as session:
-        every = candidate_prices_of(session, SALE)
-        none = candidate_prices_of(session, SALE, "books")
-    ball = [("Ball", cents) for cents in (350, 400, 450, 500)]
-    assert every == [*ball, ("Pen", 100), ("Pen", 300)]
-    assert none == []
-
-
-@pytest.mark.parametrize(
-    ("prices", "message"),
-    [
-        ("4;abc", r"sale_events, sale flash, product Ball: candidate price 'abc' is not a number"),
-        ("4;3,50", r"product Ball: candidate price '3,50' is not a number; write 3.90;3.50"),
-        ("4;", r"product Ball: candidate price '' is not a number"),
-        ("4;nan", r"product Ball: candidate price 'nan' is not a number"),
-        ("4;inf", r"product Ball: candidate price 'inf' is not a number"),
-        ("4;0", r"product Ball: candidate price 0 must be above 0"),
-        ("4;-2", r"product Ball: candidate price -2 must be above 0"),
-        ("4;2;4.00", r"product Ball: candidate price 4.00 stands twice; drop one"),
-        ("4;1.999", r"product Ball: candidate price 1.999 is not in whole cents"),
-        ("4;2.20", r"no demand curve of Ball at 2.20 \(1 prices in all\); run demand_curves of"),
-    ],
-)
-def test_a_wrong_price_list_names_the_product_and_the_price(tmp_path, prices, message):
-    warehouse = lake(tmp_path, events=[{"candidate_prices": prices}, {}])
-    refused(warehouse, message)
-
-
-@pytest.mark.parametrize(
-    ("products", "changes", "goals", "message"),
-    [
-        (TOY, {"units_available": 0}, "", "Ball, Pen: units_available is missing or 0"),
-        (({"product_id": "Ball"}, TOY[1]), {}, "", "sale flash: Ball: no unit_cost in products"),
-        (
-            ({"product_id": "Ball", "unit_cost": 1.0, "msrp": None, "original_price": None},),
-            {"candidate_prices": None},
-            "",
-            "product Ball: no candidate_prices, and no msrp for the ladder",
-        ),
-        (
-            ({"product_id": "Ball", "unit_cost": 1.0, "msrp": 9e5},),
-            {"candidate_prices": "0.01;0.02;99999.99"},
-            "max_total_cells = 1000\n",
-            r"add up to 9,999,999 different totals, over max_total_cells = 1,000 in rules",
-        ),
-    ],
-)
-def test_what_cannot_be_priced_is_refused_by_name(tmp_path, products, changes, goals, message):
-    curves = TOY_CURVES | {("Ball", cents): ((), (1,)) for cents in (1, 2, 9_999_999)}
-    if "candidate_prices" not in changes:
-        curves = TOY_CURVES
-    refused(lake(tmp_path, products, curves, goals=goals, **changes), message)
-
-
-def test_a_missing_list_price_is_named_with_the_rule_that_needs_it(tmp_path):
-    products = (TOY[0] | {"msrp": None}, TOY[1])
-    warehouse = lake(tmp_path, products, rules="off,any,,discount_from_msrp_pct,>=,10\n")
-    refused(warehouse, "msrp_cents missing or out of range for Ball, needed by off; give msrp")
-
-
-def test_unknown_products_and_unknown_sales_are_named(tmp_path):
-    warehouse = lake(tmp_path)
-    with warehouse.session() as session:
-        put(session, "products", session.sql("FROM products WHERE product_id = 'Pen'").df())
-    refused(warehouse, "sale flash: Ball: not in products; land them")
-    with warehouse.session() as session:
-        put(session, "sale_events", session.sql("FROM sale_events WHERE false").df())
-    refused(warehouse, "sale flash: not in sale_events; land a row per item")
-
-
-def test_prices_need_candidates_of_the_same_items(tmp_path):
-    warehouse = lake(tmp_path)
-    with pytest.raises(Exception, match="hold 0 of its 2 items or others; run price_candidates"):
-        price(warehouse, [pricing.price_sale])

@@ -1,4 +1,4 @@
-"""The checks of a sale's prices, on tables that are right and on tables torn by hand."""
+"""What stops a sale from being priced, and the checks of prices on tables torn by hand."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from retail_assets.checks.pricing_checks import CHECKS, MAX_SCORE_GAP, pricing_checks, proven
+from retail_assets.assets import pricing
+from retail_assets.assets.price_candidates import candidate_prices_of
+from retail_assets.checks.pricing_checks import (
+    CHECKS,
+    MAX_RATIO_GAP,
+    MAX_SCORE_GAP,
+    pricing_checks,
+    proven,
+)
 from retail_assets.partitions import SALES
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
+from retail_assets_tests.graph.test_pricing_assets import TOY, TOY_CURVES, lake, price, refused
 
 SALE, TODAY = "flash", date(2026, 11, 8)
 SPANS = [("Ball", 200, 300, 500), ("Ball", 200, 501, 700), ("Ball", 400, 300, 700)]
@@ -118,8 +127,10 @@ def test_a_gap_is_accepted_only_where_it_is_stated(warehouse: Warehouse):
     stated = certificates({"revenue": 0.0, "weighted": 5e-4}, "margin_pct")
     put(warehouse, "price_certificates", stated)
     assert verdict(warehouse, "proven_optimal").passed
-    assert not proven(0.0, 2 * MAX_SCORE_GAP)
-    assert not proven(None, None)
+    assert proven(0.0, None, MAX_RATIO_GAP / 10)
+    assert not proven(0.0, 2 * MAX_SCORE_GAP, None)
+    assert not proven(0.0, None, 2 * MAX_RATIO_GAP)
+    assert not proven(None, None, None)
 
 
 def test_a_recommended_price_never_tried_is_warned_of(warehouse: Warehouse):
@@ -128,3 +139,85 @@ def test_a_recommended_price_never_tried_is_warned_of(warehouse: Warehouse):
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
     assert found.metadata["wrong"].value == ["Ball"]
+
+
+@pytest.mark.parametrize(
+    ("prices", "message"),
+    [
+        ("4;abc", r"sale_events, sale flash, product Ball: candidate price 'abc' is not a number"),
+        ("4;3,50", r"product Ball: candidate price '3,50' is not a number; write 3.90;3.50"),
+        ("4;", r"product Ball: candidate price '' is not a number"),
+        ("4;nan", r"product Ball: candidate price 'nan' is not a number"),
+        ("4;inf", r"product Ball: candidate price 'inf' is not a number"),
+        ("4;0", r"product Ball: candidate price 0 must be above 0"),
+        ("4;-2", r"product Ball: candidate price -2 must be above 0"),
+        ("4;2;4.00", r"product Ball: candidate price 4.00 stands twice; drop one"),
+        ("4;1.999", r"product Ball: candidate price 1.999 is not in whole cents"),
+        ("4;2.20", r"no demand curve of Ball at 2.20 \(1 prices in all\); run demand_curves of"),
+    ],
+)
+def test_a_wrong_price_list_names_the_product_and_the_price(tmp_path, prices, message):
+    warehouse = lake(tmp_path, events=[{"candidate_prices": prices}, {}])
+    refused(warehouse, message)
+
+
+@pytest.mark.parametrize(
+    ("products", "changes", "goals", "message"),
+    [
+        (TOY, {"units_available": 0}, "", "Ball, Pen: units_available is missing or 0"),
+        (({"product_id": "Ball"}, TOY[1]), {}, "", "sale flash: Ball: no unit_cost in products"),
+        (
+            ({"product_id": "Ball", "unit_cost": 1.0, "msrp": None, "original_price": None},),
+            {"candidate_prices": None},
+            "",
+            "product Ball: no candidate_prices, and no msrp for the ladder",
+        ),
+        (
+            ({"product_id": "Ball", "unit_cost": 1.0, "msrp": 9e5},),
+            {"candidate_prices": "0.01;0.02;99999.99"},
+            "max_total_cells = 1000\n",
+            r"add up to 9,999,999 different totals, over max_total_cells = 1,000 in rules",
+        ),
+    ],
+)
+def test_what_cannot_be_priced_is_refused_by_name(tmp_path, products, changes, goals, message):
+    curves = TOY_CURVES | {("Ball", cents): ((), (1,)) for cents in (1, 2, 9_999_999)}
+    if "candidate_prices" not in changes:
+        curves = TOY_CURVES
+    refused(lake(tmp_path, products, curves, goals=goals, **changes), message)
+
+
+def test_a_missing_list_price_is_named_with_the_rule_that_needs_it(tmp_path):
+    products = (TOY[0] | {"msrp": None}, TOY[1])
+    warehouse = lake(tmp_path, products, rules="off,any,,discount_from_msrp_pct,>=,10\n")
+    refused(warehouse, "msrp_cents missing or out of range for Ball, needed by off; give msrp")
+
+
+def test_unknown_products_and_unknown_sales_are_named(tmp_path):
+    warehouse = lake(tmp_path)
+    with warehouse.session() as session:
+        session.replace("products", session.sql("FROM products WHERE product_id = 'Pen'"))
+    refused(warehouse, "sale flash: Ball: not in products; land them")
+    with warehouse.session() as session:
+        session.replace("sale_events", session.sql("FROM sale_events WHERE false"))
+    refused(warehouse, "sale flash: not in sale_events; land a row per item")
+
+
+def test_prices_need_candidates_of_the_same_items(tmp_path):
+    warehouse = lake(tmp_path)
+    with pytest.raises(Exception, match="hold 0 of its 2 items or others; run price_candidates"):
+        price(warehouse, [pricing.price_sale])
+
+
+def test_a_ladder_holds_todays_price_and_a_list_only_itself(tmp_path):
+    warehouse = lake(
+        tmp_path,
+        events=[{"candidate_prices": None}, {"candidate_prices": "3; 1.00"}],
+        goals="[ladder]\nlowest_pct_of_msrp = 70\nhighest_pct_of_msrp = 100\nstep_cents = 50\n",
+    )
+    with warehouse.session() as session:
+        every = candidate_prices_of(session, SALE)
+        none = candidate_prices_of(session, SALE, "books")
+    ball = [("Ball", cents) for cents in (350, 400, 450, 500)]
+    assert every == [*ball, ("Pen", 100), ("Pen", 300)]
+    assert none == []

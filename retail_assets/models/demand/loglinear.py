@@ -292,7 +292,7 @@ class _Fit:
             shrunk = _shrunk(self.beta[:, column], self.se[:, column], told)
             self.beta[:, column], self.se[:, column], self.mean[column] = shrunk
         variance_pooled = np.linalg.pinv((self.pooled * self.weight[:, None]).T @ self.pooled)
-        self.gamma_se = np.sqrt(np.diag(variance_pooled) * pooled)
+        self.gamma_se = np.sqrt(np.maximum(np.diag(variance_pooled), 0.0) * pooled)
 
     def result(self, every: DemandRows) -> LogLinear:
         rows, n = self.rows, len(self.beta)

@@ -62,7 +62,7 @@ class Fitted:
 
     def predict(self, name: str, rows: DemandRows) -> Floats:
         """(r,) expected units of rows after the past; NaN where a model cannot tell."""
-        rows = pool(rows, self.thin)
+        rows = pool(rows, self._shared(rows))
         naive: dict[str, Callable[[History, DemandRows], Floats]] = {
             "seasonal_naive": seasonal_naive,
             "last_year_growth": last_year_growth,
@@ -77,6 +77,15 @@ class Fitted:
         if name == "xgboost_on_margin_lags":
             rows = self.with_recent(rows)
         return self.boosted[name].predict(rows)
+
+    def _shared(self, rows: DemandRows) -> list[str]:
+        """Products that take the pooled level: those seen too few times, and never seen ones."""
+        if not self.thin:
+            return []
+        prior = rows.prior_level
+        known = self.margin.with_history[: len(rows.products)]
+        never = ~known if prior is None else ~known & np.isnan(prior)
+        return [*self.thin, *np.array(rows.products, dtype=object)[never].tolist()]
 
     def with_recent(self, rows: DemandRows) -> DemandRows:
         """Rows with how their series ran in the four weeks before the past's end."""

@@ -24,14 +24,17 @@ class PriceLadder:
     lowest_pct_of_msrp, highest_pct_of_msrp : float
         Both ends, in percent of the list price.
     step_cents : int
+        Between two prices, or the smallest multiple of it that leaves ``most_prices``.
     ending_cents : int, optional
         Last two digits of every price, e.g. 99; the step must then be whole hundreds.
+    most_prices : int
     """
 
     lowest_pct_of_msrp: float = 50.0
     highest_pct_of_msrp: float = 100.0
     step_cents: int = 10
     ending_cents: int | None = None
+    most_prices: int = 20
 
     def prices(self, msrp_cents: int) -> range:
         """Candidate prices in cents, lowest first; empty where no step falls inside.
@@ -48,7 +51,9 @@ class PriceLadder:
         lowest = round(self.lowest_pct_of_msrp * msrp_cents / 100, 6)
         highest = round(self.highest_pct_of_msrp * msrp_cents / 100, 6)
         first = max(int(-(-(lowest - ending) // step)), 0) * step + ending
-        return range(first or step, int(highest) + 1, step)
+        every = range(first or step, int(highest) + 1, step)
+        wider = -(-len(every) // self.most_prices)
+        return every[:: max(wider, 1)]
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ _LIMITS: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whole
     "ladder.highest_pct_of_msrp": (1, 200, False),
     "ladder.step_cents": (1, 1_000_000, True),
     "ladder.ending_cents": (0, 99, True),
+    "ladder.most_prices": (2, 1_000, True),
     "max_total_cells": (1_000, 1_000_000_000, True),
     "max_extrapolation_pct": (0, 100, False),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,16 @@ def test_a_ladder_holds_every_price_of_its_form_between_both_ends(
         for price in range(1, 2 * msrp + 1)
         if ends[0] <= price <= ends[1] and (price - (ending or 0)) % step == 0
     ]
-    assert list(PriceLadder(low, high, step, ending).prices(msrp)) == wanted
+    assert list(PriceLadder(low, high, step, ending, most_prices=10**6).prices(msrp)) == wanted
+
+
+def test_a_long_ladder_takes_every_second_third_step_and_keeps_its_form() -> None:
+    shoe = list(PriceLadder(50, 100, 10, most_prices=20).prices(20_000))
+    assert 10 < len(shoe) <= 20
+    assert {b - a for a, b in pairwise(shoe)} == {510}
+    endings = list(PriceLadder(50, 100, 100, 99, most_prices=7).prices(20_000))
+    assert len(endings) <= 7
+    assert {price % 100 for price in endings} == {99}
 
 
 @pytest.mark.parametrize(
