@@ -1,7 +1,7 @@
 """Dominick's orange juice: 83 stores, 11 brands, 121 weeks; weeks 141 to 160 held out.
 
-The price champion is chosen inside the training weeks (fitted to week 120, scored on 121 to
-140); the held-out weeks are only looked at once.
+The price champion is chosen as the platform chooses it, inside the training weeks: four
+origins, four weeks ahead each (weeks 125 to 140). The held-out weeks are looked at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from retail_assets.models.demand.rows import DemandRows, Floats
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 LAST_TRAINED = 140
-WEEK, HELD_OUT_DAYS = 7, 140
+WEEK, HORIZON_DAYS, ORIGINS = 7, 28, 4
 BRANDS, OUNCES, CENTS_PER_OUNCE = 11, 64, 6400
 PUBLISHED_OLS_DEVIANCE = 61.4
 """Log-log OLS by brand with smearing, of the same split (methods/pricing.md)."""
@@ -47,11 +47,11 @@ class Split:
 
 
 def orange_juice_rows(*, quick: bool) -> list[Row]:
-    """All rows of this panel; ``quick`` reads every third store, without verdicts."""
+    """All rows of this panel; ``quick`` reads every sixth store, without verdicts."""
     if not DATA.exists():
         return [Row("orange juice", "not measured: ../shared/data is absent")]
     started = time.process_time()
-    split = panel(every=3 if quick else 1)
+    split = panel(every=6 if quick else 1)
     slope = reference_slope(split.past)
     champion = _champion(split.past, slope)
     fitted = fit_models(split.past, gap_days=WEEK)
@@ -98,10 +98,10 @@ def panel(*, every: int = 1) -> Split:
 
 
 def _champion(past: DemandRows, slope: PriceSlope) -> Champion:
-    origins = origins_of(past, horizon_days=HELD_OUT_DAYS, most=1)
+    origins = origins_of(past, horizon_days=HORIZON_DAYS, most=ORIGINS)
     rivals = np.full(len(past), float(BRANDS))
     tested = backtest(
-        past, origins, horizon_days=HELD_OUT_DAYS, gap_days=WEEK, names=RESPONSIVE, rivals=rivals
+        past, origins, horizon_days=HORIZON_DAYS, gap_days=WEEK, names=RESPONSIVE, rivals=rivals
     )
     return choose(tested, slope)
 

@@ -200,6 +200,16 @@ def at_prices(
     return replace(rows, price_cents=price, rel_price=relative, features=features)
 
 
+def _telling(promo: Floats) -> Ints:
+    """Promotion columns that move, each movement once: leaflets often are the sales."""
+    kept: list[int] = []
+    for at, column in enumerate(promo.T):
+        moves = len(column) > 0 and np.ptp(column) > 0
+        if moves and not any(np.array_equal(column, promo[:, other]) for other in kept):
+            kept.append(at)
+    return np.array(kept, np.int64)
+
+
 def _features(
     items: Items,
     product: Ints,
@@ -281,7 +291,7 @@ def _from_receipts(session: Session, items: Items) -> CategoryDemand:
     own = items.position(demand.panel.panel.products)
     product, period = own[found["position"].astype(np.int64)], found["period"].astype(np.int64)
     promo = np.column_stack([found[name] for name in PROMO])
-    moves = np.flatnonzero(np.ptp(promo, axis=0) > 0) if len(promo) else np.arange(0)
+    moves = _telling(promo)
     in_sale = found["in_sale"] == 1
     countries = country_share(demand)
     opened = open_by_weekday(session, demand)

@@ -30,8 +30,8 @@ LARGEST_SE = 0.75
 HELD = 0.15
 """A price model must come this close to the reference, or within two standard errors of it."""
 STEP = 0.1
-LEAST_SALES = 6
-"""Sales below which clustered standard errors mean nothing."""
+LEAST_SALES = 10
+"""Sales below which standard errors clustered by sale mean little."""
 POSITIVE_SHARE = 0.95
 """With more zero rows than this leaves, logs of units would drop what prices did to them."""
 
@@ -128,10 +128,10 @@ class TotalEffect:
     Attributes
     ----------
     value, se : float
-        Response to the log relative price beside the own price; clustered by period. NaN
+        Response to the log relative price beside the own price; clustered by sale. NaN
         where no sale tells.
     sales : int
-        Periods in which relative prices were seen.
+        Sales in which relative prices were seen.
     by_period : bool
         Period effects leave it identified; a single sale at a time does not.
     """
@@ -159,7 +159,7 @@ def total_effect(rows: DemandRows, *, nuisance: Floats | None = None) -> TotalEf
     usable = (rows.exposure * rows.days > 0) & (rows.units > 0)
     used = rows.take(usable)
     seen = ~np.isnan(used.rel_price)
-    sales = len(np.unique(used.period[seen]))
+    cluster, sales = _sales(used)
     if sales < LEAST_SALES:
         return TotalEffect(np.nan, np.nan, sales, False)
     fit = fit_loglinear(
@@ -180,10 +180,25 @@ def total_effect(rows: DemandRows, *, nuisance: Floats | None = None) -> TotalEf
     logs = np.log(used.units) - fit.log_mean(used, relative=False)
     value = float((left * _taken_out(logs, ones, (series,))).sum()) / spread
     residual = _taken_out(logs - value * relative, ones, (series,))
-    score = np.bincount(period, left * residual)
+    score = np.bincount(cluster, left * residual)
     se = float(np.sqrt((score**2).sum())) / spread
     identified = float((both**2).sum()) > 0.05 * spread
     return TotalEffect(value, se, sales, identified)
+
+
+def _sales(rows: DemandRows) -> tuple[Ints, int]:
+    """(r,) clusters: days in a row of one mean price are one sale; and how many sales."""
+    period = np.unique(rows.period, return_inverse=True)[1]
+    mean = rows.price_cents / rows.rel_price
+    seen = ~np.isnan(mean)
+    count = np.bincount(period, seen)
+    usual = np.bincount(period, np.where(seen, mean, 0.0)) / np.maximum(count, 1)
+    new = np.append(True, np.abs(np.diff(usual)) > 1e-6 * np.maximum(usual[1:], 1.0))
+    run = np.cumsum(new) - 1
+    sales = len(np.unique(run[count > 0]))
+    # outside sales every period stands for itself
+    label = np.where(count > 0, run, run.max() + 1 + np.arange(len(run)))
+    return np.unique(label, return_inverse=True)[1][period], sales
 
 
 def _alone(

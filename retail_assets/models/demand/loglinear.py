@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retail_assets.models.demand.rows import DemandRows, Floats, Ints
+from retail_assets.models.demand.shrinkage import shrink
 from retail_assets.models.demand.thin import LIST_PRICE
 
 Kind = Literal["ols", "poisson"]
@@ -250,7 +251,7 @@ class _Fit:
         self.per_series: Floats = np.asarray(series + tiny, np.float64)
         self.per_period: Floats = np.asarray(np.bincount(self.period, self.weight) + tiny)
 
-    def _own_gram(self) -> Floats:
+    def _own_gram(self, ridge: float = RIDGE) -> Floats:
         """(n, k, k) of the own columns within their series; leaves them in `own_within`."""
         columns = self.own.T
         self.own_within = np.column_stack([self._within(column) for column in columns])
@@ -259,8 +260,8 @@ class _Fit:
         for a in range(k):
             products = self.own_within * (self.own_within[:, a] * self.weight)[:, None]
             gram[:, a, :] = _grouped(self.rows.product, products, n)
-        scale = np.maximum(np.einsum("gii->gi", gram), 1e-6).mean()
-        return np.asarray(gram + (RIDGE + 1e-9 * scale) * np.eye(k), np.float64)
+        scale = max(float(np.einsum("gii->gi", gram).mean()), 1e-6)
+        return np.asarray(gram + ridge * scale * np.eye(k), np.float64)
 
     def _within(self, values: Floats) -> Floats:
         mean = self._mean(self.rows.series, values, self.per_series)
@@ -270,27 +271,18 @@ class _Fit:
         return np.bincount(group, self.weight * values, minlength=len(total)) / total
 
     def _shrink(self) -> None:
-        """Each product's own coefficients towards their mean, by how well it is known.
-
-        Normal means with unknown spread, DerSimonian and Laird's moment estimate
-        (Controlled Clinical Trials 7(3), 1986, eq. 8).
-        """
+        """Each product's own coefficients towards their mean, by how well they are known."""
         product, n = self.rows.product, len(self.beta)
         self._weigh()
-        covariance = np.linalg.inv(self._own_gram())
+        gram = self._own_gram(ridge=0.0)
         residual = self.y - self._eta()
         squares = np.bincount(product, self.weight * residual**2, minlength=n)
         count = np.bincount(product, minlength=n)
         pooled = squares.sum() / max(count.sum() - n, 1)
         # a product's own residual variance, steadied by ten rows of everybody's
-        variance = (squares + 10 * pooled) / (count + 10)
-        self.se = np.sqrt(np.einsum("gii->gi", covariance) * variance[:, None])
-        self.mean = np.zeros(self.beta.shape[1])
-        for column in range(self.beta.shape[1]):
-            moved = np.bincount(product, self.own_within[:, column] ** 2, minlength=n)
-            told = moved > 1e-4 * np.maximum(count, 1) if column == 0 else moved > 1e-9
-            shrunk = _shrunk(self.beta[:, column], self.se[:, column], told)
-            self.beta[:, column], self.se[:, column], self.mean[column] = shrunk
+        variance = np.maximum((squares + 10 * pooled) / (count + 10), 1e-12)
+        shrunk = shrink(self.beta, gram / variance[:, None, None])
+        self.beta, self.se, self.mean = shrunk.value.copy(), shrunk.se, shrunk.mean
         variance_pooled = np.linalg.pinv((self.pooled * self.weight[:, None]).T @ self.pooled)
         self.gamma_se = np.sqrt(np.maximum(np.diag(variance_pooled), 0.0) * pooled)
 
@@ -344,22 +336,3 @@ def _columns(columns: list[Floats], rows: int) -> Floats:
 def _grouped(group: Ints, columns: Floats, size: int) -> Floats:
     """(size, k) sums of (r, k) columns by group."""
     return np.column_stack([np.bincount(group, c, minlength=size) for c in columns.T])
-
-
-def _shrunk(value: Floats, se: Floats, told: NDArray[np.bool_]) -> tuple[Floats, Floats, float]:
-    """Values shrunk to their mean, their standard errors, and the mean."""
-    if not told.any():
-        return np.zeros_like(value), np.full_like(se, np.nan), 0.0
-    weight = np.where(told, 1 / np.maximum(se, 1e-6) ** 2, 0.0)
-    fixed = float((weight * value).sum() / weight.sum())
-    spread = (weight * (value - fixed) ** 2).sum() - (told.sum() - 1)
-    scale = weight.sum() - (weight**2).sum() / weight.sum()
-    between = max(float(spread / scale), 0.0) if scale > 0 else 0.0
-    own = np.where(told, 1 / (np.maximum(se, 1e-6) ** 2 + between), 0.0)
-    mean = float((own * value).sum() / own.sum())
-    keep = np.where(told, between / (between + se**2), 0.0)
-    mean_se = float(np.sqrt(1 / own.sum()))
-    shrunk = keep * value + (1 - keep) * mean
-    error = np.sqrt(keep * se**2 + (1 - keep) ** 2 * (mean_se**2 + 0 * se) + 0.0)
-    error = np.where(told, error, np.sqrt(between + mean_se**2))
-    return shrunk, error, mean
