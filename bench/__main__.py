@@ -9,7 +9,15 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-NAMES = ("inventory_status", "substitution", "scenarios", "cold_start", "pricing", "ingest")
+NAMES = (
+    "inventory_status",
+    "substitution",
+    "scenarios",
+    "cold_start",
+    "demand",
+    "pricing",
+    "ingest",
+)
 
 
 def main() -> int:

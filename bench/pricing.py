@@ -22,6 +22,7 @@ from bench.pricing_rivals import (
     split_sampled,
     split_sampled_cp_sat,
 )
+from bench.pricing_rules import rows as rule_rows
 from bench.pricing_sales import full_dp, random_sale, sale
 from retail_assets.models.pricing.candidates import MARGIN, REVENUE, Candidates
 from retail_assets.models.pricing.frontier import frontier
@@ -42,6 +43,7 @@ def run(*, quick: bool, large: bool) -> list[Row]:
     rows += _source_size(quick)
     rows += _large_sizes()
     rows += _frontier()
+    rows += rule_rows(quick)
     return rows
 
 

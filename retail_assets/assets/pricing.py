@@ -243,7 +243,7 @@ def _proof(sale: tables.Sale, solved: tables.Solved, currency: str) -> bytes:
         blocks,
         proof.objective / 100,
         proof.total_cents,
-        unit=f"revenue, {currency}",
+        unit=f"{currency} of revenue",
         title=f"{sale.items.sale_id}: no total can earn more",
         upper_bound=proof.upper_bound / 100,
     )

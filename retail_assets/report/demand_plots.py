@@ -169,7 +169,7 @@ def fit_over_time(
         )  # fmt: skip
     above.fill_between(when, lo80, hi80, color=BLUE, alpha=0.25, linewidth=0, label="80 % interval")
     above.plot(when, units, ".", color="black", markersize=4, label="units sold")
-    above.plot(when, predicted, color=BLUE, linewidth=1.5, label="model, if in stock")
+    above.plot(when, predicted, color=BLUE, linewidth=1.5, label="model, for its time in stock")
     above.set_ylim(bottom=0)
     above.set_ylabel("units a day", fontsize=8)
     below.step(when, np.asarray(price_cents) / 100, where="mid", color=RED, linewidth=1.5)

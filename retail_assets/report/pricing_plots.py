@@ -239,7 +239,7 @@ def _draw_demand(axis: Any, item: PriceCurve) -> None:
     ):
         if cents is not None and np.isfinite(cents):
             axis.axvline(cents / 100, color=colour, linestyle=style, linewidth=2, label=label)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
     thousands(axis.yaxis)
 
 
@@ -253,7 +253,7 @@ def _draw_revenue(axis: Any, item: PriceCurve) -> None:
         price[~legal], revenue[~legal], "X", markerfacecolor="white", markeredgecolor=RED,
         markersize=7, label="revenue, breaks a rule",
     )  # fmt: skip
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
     axis.tick_params(labelsize=7)
     thousands(axis.yaxis)
 

@@ -15,7 +15,15 @@ from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 
 ARTIFACTS = Path(__file__).parents[2] / "e2e_artifacts"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-GROUPS = ("ingest", "inventory", "substitution", "cold_start", "assortment")
+GROUPS = (
+    "ingest",
+    "inventory",
+    "substitution",
+    "cold_start",
+    "demand",
+    "pricing",
+    "assortment",
+)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 QUIET += ["--disable-component-update", "--disable-sync", "--disable-quic"]
 
@@ -80,6 +88,11 @@ def test_the_lineage_page_shows_the_groups(server, page):
         ("substitution_rates", "partitions&partition=bars"),
         ("assortment_scenarios", "partitions&partition=bars"),
         ("cold_start_posterior", "partitions&partition=2026-10-31"),
+        ("demand_model", "partitions&partition=bars"),
+        ("demand_backtest", "partitions&partition=bars"),
+        ("optimal_prices", "partitions&partition=sale_2026_11"),
+        ("price_certificates", "partitions&partition=sale_2026_11"),
+        ("price_frontier", "partitions&partition=sale_2026_11"),
         ("inventory_forecast", "events"),
         ("reorder_plan", "events"),
     ],
@@ -116,6 +129,8 @@ def test_the_demo_says_what_it_found_in_three_minutes(demo_home):
         "Substitution",
         "What if",
         "Order now",
+        "Sale prices",
+        "proven best",
     ):
         assert said in demo_home.demo_output
     assert demo_home.demo_seconds < 180

@@ -54,17 +54,18 @@ def shrink(value: Floats, precision: Floats) -> Shrunk:
     score = np.einsum("gij,gj->gi", precision, value)
     own = np.einsum("gii->gi", precision) > TOLD
     variance = np.array([_start(value[own[:, c], c]) for c in range(k)])
-    mean, middle, posterior = np.zeros(k), value, precision
+    mean: Floats = np.zeros(k)
+    middle, posterior = value, precision
     error: Floats = np.zeros((k, k))
     for _ in range(STEPS):
         between = np.diag(1 / variance)
-        posterior = np.linalg.inv(precision + between)
+        posterior = np.asarray(np.linalg.inv(precision + between), np.float64)
         # (V + T)^-1 written with the precision, which may be singular
         total = precision - precision @ posterior @ precision
         error = np.asarray(np.linalg.pinv(total.sum(axis=0)), np.float64)
         weighted = score - np.einsum("gij,gjk,gk->gi", precision, posterior, score)
-        mean = error @ weighted.sum(axis=0)
-        middle = np.einsum("gij,gj->gi", posterior, score + mean @ between)
+        mean = np.asarray(error @ weighted.sum(axis=0), np.float64)
+        middle = np.asarray(np.einsum("gij,gj->gi", posterior, score + mean @ between), np.float64)
         moments = (middle - mean) ** 2 + np.einsum("gii->gi", posterior)
         new = np.array(
             [moments[own[:, c], c].mean() if own[:, c].any() else LEAST_SPREAD for c in range(k)]

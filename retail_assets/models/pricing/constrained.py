@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,10 @@ LEAF_BOOLS = 400
 """A block goes to CP-SAT once this few candidate segments survive (about 10 ms each)."""
 ROUNDS = 3
 DOUBLINGS = 50
+PROOF_STEPS = 1e10
+"""Whole-number steps the slacks are mixed in to prove a contradiction."""
+PROOF_SEARCHES = 20
+GOLDEN = 0.6180339887
 
 
 @dataclass
@@ -71,6 +76,8 @@ def search_constrained(
         state.offer(most.choice)
         if most.upper_bound < rule.at_least:
             raise NoLegalPriceError(f"{rule.name}: cannot be met by any prices; see explain()")
+    if state.choice is None and _contradict(state):
+        raise NoLegalPriceError("the rules of the sale contradict each other; see explain()")
     multipliers = _multipliers(state, slack)
     relaxed = value + sum(m * r.coefficient for m, r in zip(multipliers, sale.linear, strict=True))
     lifted = float(sum(m * r.at_least for m, r in zip(multipliers, sale.linear, strict=True)))
@@ -85,6 +92,41 @@ def search_constrained(
         state.best, upper, state.choice, free.totals, free.totals - open_totals,
         free.bounds + state.bounds, state.closings, np.array(state.blocks).reshape(-1, 3),
     )  # fmt: skip
+
+
+def _contradict(state: _State) -> bool:
+    """Whether no prices reach some mix of two rules' slacks above zero: both cannot hold.
+
+    The best of w slack_1 + (1 - w) slack_2 is convex in w, hence the golden section. It proves
+    in a fraction of a second what closing every total by CP-SAT took 12 to 20 s for.
+    """
+    sale, program = state.sale, state.sale.program
+    starts = program.seg_ptr[program.item_ptr[:-1]]
+    unit = [
+        PROOF_STEPS / max(float(np.maximum.reduceat(abs(r.coefficient), starts).sum()), 1.0)
+        for r in sale.linear
+    ]
+
+    def best_mix(a: int, b: int, w: float) -> float:
+        rules, shares = (sale.linear[a], sale.linear[b]), (w * unit[a], (1 - w) * unit[b])
+        mixed = sum(s * r.coefficient for s, r in zip(shares, rules, strict=True))
+        found = search(program, np.rint(mixed), reach=sale.reach)
+        state.bounds += found.bounds
+        state.offer(found.choice)
+        needed = sum(s * r.at_least for s, r in zip(shares, rules, strict=True))
+        return found.upper_bound + 0.5 * len(program.units) - needed
+
+    for a, b in combinations(range(len(sale.linear)), 2):
+        low, high = 0.0, 1.0
+        for _ in range(PROOF_SEARCHES):
+            left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+            at_left, at_right = best_mix(a, b, left), best_mix(a, b, right)
+            if min(at_left, at_right) < 0:
+                return True
+            if state.choice is not None:
+                return False
+            low, high = (low, right) if at_left < at_right else (left, high)
+    return False
 
 
 def _multipliers(state: _State, slack: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,6 +27,9 @@ Target = Literal["revenue", "margin_cents", "margin_pct", "sell_through", "weigh
 MarginKind = Literal["margin_cents", "margin_pct"]
 RESOLUTION = 1e10
 """Whole-number steps a weighted score or a margin ratio is measured in."""
+SHOWN_TOTALS = 100_000
+"""Totals up to which a sale whose total does not matter is still searched (a millisecond), so
+that its certificate holds a bound for every total."""
 TIE_STEPS = 1e12
 """Whole-number steps units and, below them, revenue share in the sell-through goal."""
 COLUMN = {"revenue": REVENUE, "margin_cents": MARGIN}
@@ -119,6 +122,8 @@ def _apart(sale: PreparedSale, value: NDArray[np.float64]) -> SearchResult:
     best = float(own[choice].sum())
     totals = int(sale.reach[-1]) if len(sale.reach) > 1 else program.k_max + 1
     blocks = np.array([[0.0, float(program.k_max), best]])
+    if program.k_max <= SHOWN_TOTALS:
+        blocks = search(program, value, reach=sale.reach).blocks
     return SearchResult(best, best, choice, totals, totals, 1, 0, blocks)
 
 
