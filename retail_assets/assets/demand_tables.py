@@ -79,7 +79,12 @@ def fit(data: CategoryDemand) -> DemandFit:
         No row has sales in time the product was in stock.
     """
     from retail_assets.models.demand.backtest import backtest, choose, origins_of
-    from retail_assets.models.demand.elasticity import lately, reference_slope, rivals_of
+    from retail_assets.models.demand.elasticity import (
+        lately,
+        reference_slope,
+        rivals_of,
+        step_of,
+    )
     from retail_assets.models.demand.models import fit_models
     from retail_assets.models.demand.price_model import price_model
     from retail_assets.models.demand.thin import pool, thin_products
@@ -97,7 +102,7 @@ def fit(data: CategoryDemand) -> DemandFit:
     )
     names = np.array(rows.products, dtype=object)[thin_products(rows)].tolist()
     pooled = pool(rows, names)
-    nuisance = lately(pooled, "poisson", gap_days=1)
+    nuisance = lately(pooled, "poisson", gap_days=step_of(pooled))
     reference = reference_slope(pooled, nuisance=nuisance)
     champion = choose(tested, reference)
     fitted = fit_models(rows, gap_days=GAP_DAYS, names=(champion.price, "log_log_ols"))

@@ -86,7 +86,7 @@ class Boosted:
             return np.empty(0)
         splits = self.booster.trees_to_dataframe()
         place = f"f{self.names.index(RELATIVE)}"
-        own = splits.loc[splits["Feature"] == place, "Split"].to_numpy(np.float64)
+        own = splits.loc[splits["Feature"] == place, "Split"].to_numpy(np.float32)
         return np.asarray(np.unique(own), np.float64)
 
     def to_ubj(self) -> bytes:

@@ -30,6 +30,8 @@ LARGEST_SE = 0.75
 HELD = 0.15
 """A price model must come this close to the reference, or within two standard errors of it."""
 STEP = 0.1
+LEAST_TIME = 0.02
+"""Exposure days a rate is read over at least: less is a stray sale, not a rate."""
 LEAST_SALES = 10
 """Sales below which standard errors clustered by sale mean little."""
 POSITIVE_SHARE = 0.95
@@ -73,10 +75,46 @@ def kind_for(rows: DemandRows) -> Kind:
 
 
 def lately(rows: DemandRows, kind: Kind, *, gap_days: int) -> Floats:
-    """(r, 1) how each series ran just before, price-adjusted: a nuisance for the slopes."""
+    """(r, c) what a retailer saw just before it set a price: nuisances for the slopes.
+
+    Units, price and promotions of the series' row before, and how the four weeks before ran
+    against what prices explain. Where prices answer to last week's sales, the slope is .59 of
+    the truth with series and period effects alone, .71 with the four weeks, and unbiased with
+    the row before (bench `demand`).
+    """
     first = fit_loglinear(rows, kind)
     past = recent_residual(rows, first.log_mean(rows), rows, gap_days=gap_days)
-    return past[:, None]
+    return np.column_stack([past, _row_before(rows)])
+
+
+def _row_before(rows: DemandRows) -> Floats:
+    """(r, 2 + f) log rate, log price and promotions of each series' period before.
+
+    Series means where there is none: a series' level is taken out anyway.
+    """
+    span = int(rows.period.max()) + 1
+    key, place = np.unique(rows.series * span + rows.period, return_inverse=True)
+    count = np.bincount(place)
+    time = np.bincount(place, rows.exposure * rows.days)
+    units = np.bincount(place, np.nan_to_num(rows.units))
+    columns = [np.log((units + 0.5) / np.maximum(time, LEAST_TIME))]
+    columns += [
+        np.bincount(place, values) / count for values in (np.log(rows.price_cents), *rows.promo.T)
+    ]
+    series = np.unique(key // span, return_inverse=True)[1]
+    total = np.bincount(series)
+    first = np.append(True, np.diff(series) > 0)
+    found = np.empty((len(key), len(columns)))
+    for at, values in enumerate(columns):
+        mean = np.bincount(series, values) / total
+        found[:, at] = np.where(first, mean[series], np.append(0.0, values[:-1]))
+    return np.asarray(found[place], np.float64)
+
+
+def step_of(rows: DemandRows) -> int:
+    """Days from one period to the next: 1 for daily rows, 7 for weekly ones."""
+    steps = np.diff(np.unique(rows.period))
+    return max(int(np.median(steps)), 1) if len(steps) else 1
 
 
 def reference_slope(

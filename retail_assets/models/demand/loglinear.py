@@ -160,7 +160,12 @@ class _Fit:
         self.own = np.column_stack([centred, rows.promo])
         lasting = np.column_stack([log_relative(rows), season_columns(rows)])
         self.lasting = lasting.shape[1]
-        self.pooled = lasting if nuisance is None else np.column_stack([lasting, nuisance])
+        self.pooled = lasting
+        if nuisance is not None:
+            # around each series' mean: dropped from a prediction, they must not move its level
+            held = np.bincount(rows.series) + 1e-300
+            around = [c - (np.bincount(rows.series, c) / held)[rows.series] for c in nuisance.T]
+            self.pooled = np.column_stack([lasting, *around])
         self.period = np.unique(rows.period, return_inverse=True)[1]
         per_period = len(np.unique(self.period * n + rows.product)) / (self.period.max() + 1)
         self.by_period = per_period >= 2 if period_effects is None else period_effects
@@ -171,8 +176,6 @@ class _Fit:
         self.weight = np.ones(len(rows))
         self.slopes_fixed = False
         self.y = np.log(np.maximum(rows.units, 1e-9)) - rows.base
-        if kind == "poisson":
-            self.y = np.log(rows.units + 0.5) - rows.base
 
     def run(self) -> None:
         """Slopes with the effects of periods taken out; then levels and season without them."""
@@ -186,8 +189,10 @@ class _Fit:
 
     def _solve(self) -> None:
         """Least squares once, or again with Poisson's weights until nothing moves."""
-        if self.kind == "ols" or not self.slopes_fixed:
-            self._sweeps(MAX_SWEEPS)
+        if self.kind == "poisson":  # a start near the answer: from afar the steps diverge
+            self.y = np.log(self.rows.units + 0.5) - self.rows.base
+            self.weight = np.ones(len(self.y))
+        self._sweeps(MAX_SWEEPS)
         for _ in range(POISSON_STEPS if self.kind == "poisson" else 0):
             before = self._eta()
             mean = np.exp(np.clip(before + self.rows.base, -30, 30))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retail_assets.models.demand.boosted import RECENT, RELATIVE, Boosted, fit_boosted
-from retail_assets.models.demand.elasticity import TotalEffect, lately, total_effect
+from retail_assets.models.demand.elasticity import TotalEffect, lately, step_of, total_effect
 from retail_assets.models.demand.loglinear import Kind, LogLinear, fit_loglinear
 from retail_assets.models.demand.naive import (
     History,
@@ -108,7 +108,7 @@ def fit_models(rows: DemandRows, *, gap_days: int, names: tuple[str, ...] = MODE
     if np.array_equal(rows.series, rows.product):
         thin = tuple(np.array(rows.products, dtype=object)[thin_products(rows)])
     rows = pool(rows, thin)
-    nuisance = lately(rows, "poisson", gap_days=gap_days)
+    nuisance = lately(rows, "poisson", gap_days=step_of(rows))
     total = total_effect(rows, nuisance=nuisance)
     # with one sale at a time, effects of the period would take its mean price with them
     by_period = False if total.matters and not total.by_period else None
