@@ -192,7 +192,12 @@ def curves_of(shop: Market, sale: Sale, model: PriceModel) -> DemandCurves:
     """Demand at every candidate price in segments of the relative price."""
     rows = model.numbered(_to_predict(shop, sale))
     product = rows.product[sale.candidate_item]
-    return demand_curves(model.grown(rows), rows, product, sale.candidate_cents)
+    place, cents = sale.candidate_item, sale.candidate_cents
+    ends = np.array(
+        [[own.max(), own.min()] for own in (cents[place == i] for i in range(len(sale.item)))]
+    )
+    reached = cents[:, None] / ends.mean(axis=0)
+    return demand_curves(model.grown(rows), rows, product, cents, relative_range=reached)
 
 
 def _to_predict(shop: Market, sale: Sale) -> DemandRows:
@@ -212,11 +217,10 @@ def _to_predict(shop: Market, sale: Sale) -> DemandRows:
 def our_candidates(shop: Market, sale: Sale, model: PriceModel) -> Candidates:
     """What the optimiser is given: curves turned into stretches of the total."""
     drawn = curves_of(shop, sale, model)
-    segments = len(drawn.product) // len(sale.candidate_item)
     return _candidates(
         shop,
         sale,
-        np.repeat(sale.candidate_item, segments),
+        sale.candidate_item[drawn.candidate],
         drawn.price_cents,
         (drawn.relative_from, drawn.relative_to),
         drawn.demand,
@@ -296,7 +300,7 @@ def segment_rows(*, quick: bool) -> list[Row]:
     """Trees that see the relative price: by segments against one prediction per total.
 
     Ten prices from 50 to 100 % of the list price, in the platform's steps of 10 cents; the
-    same in whole dollars has a tenth of the totals.
+    same in whole dollars has a tenth of the totals. Only segments a price can be in are read.
     """
     rng = np.random.default_rng([23])
     shop = market(rng, ITEMS)
@@ -330,13 +334,12 @@ def _mismatches(
 ) -> float:
     """Prices and totals at which the segments say something else than the trees."""
     n, wrong = len(sale.item), 0
-    segments = len(drawn.product) // len(sale.candidate_item)
     rows = model.numbered(_to_predict(shop, sale))
     grown = model.grown(rows)
     for c, (place, cents) in enumerate(
         zip(sale.candidate_item.tolist(), sale.candidate_cents.tolist(), strict=True)
     ):
-        own = slice(c * segments, (c + 1) * segments)
+        own = drawn.candidate == c
         relative = cents * n / totals
         each = rows.take(np.full(len(totals), place))
         each = each.at_price(np.full(len(totals), float(cents)), relative)

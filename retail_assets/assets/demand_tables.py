@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from retail_assets.assets import demand_rows
 from retail_assets.assets.demand_rows import CategoryDemand
@@ -366,9 +367,26 @@ def curves(
         place = {name: at for at, name in enumerate(rows.products)}
         product = np.array([place[name] for name, _ in occasion.prices], np.int64)
         cents = np.array([cents for _, cents in occasion.prices], np.int64)
-        drawn = demand_curves(grown, rows, product, cents)
+        drawn = demand_curves(
+            grown, rows, product, cents, relative_range=_relative_range(session, occasion)
+        )
         found[occasion.sale_id] = (tuple(name for name, _ in occasion.prices), drawn)
     return found
+
+
+def _relative_range(session: Session, occasion: Occasion) -> NDArray[np.float64] | None:
+    """(c, 2) price over the sale's mean price, at its largest and at its smallest total.
+
+    A sale may span categories: its totals are those of all its items.
+    """
+    if occasion.sale_id == EVERYDAY:
+        return None
+    prices: dict[str, list[int]] = {}
+    for product, cents in candidate_prices_of(session, occasion.sale_id):
+        prices.setdefault(product, []).append(cents)
+    mean = np.array([f(p) for p in prices.values() for f in (max, min)]).reshape(-1, 2)
+    own = np.array([cents for _, cents in occasion.prices], np.float64)
+    return np.asarray(own[:, None] / mean.mean(axis=0), np.float64)
 
 
 def of_curves(
@@ -378,16 +396,16 @@ def of_curves(
     columns = ("price_cents", "demand", "demand_lo80", "demand_hi80", "extrapolated", "error_bound")
     parts = []
     for sale_id, (names, drawn) in found.items():
-        segments = len(drawn.product) // max(len(names), 1)
+        rows = len(drawn.candidate)
         part: dict[str, Any] = {name: getattr(drawn, name) for name in columns}
         part |= {
-            "category": pa.repeat(data.category, len(drawn.product)),
-            "sale_id": pa.repeat(sale_id, len(drawn.product)),
-            "product_id": pa.array(np.repeat(np.array(names, dtype=object), segments)),
+            "category": pa.repeat(data.category, rows),
+            "sale_id": pa.repeat(sale_id, rows),
+            "product_id": pa.array(np.array(names, dtype=object)[drawn.candidate]),
             "rel_price_from": drawn.relative_from,
             "rel_price_to": drawn.relative_to,
             "flag": pa.array(drawn.flag, pa.string()),
-            "as_of": pa.repeat(pa.scalar(data.as_of), len(drawn.product)),
+            "as_of": pa.repeat(pa.scalar(data.as_of), rows),
         }
         parts.append(pa.table(part))
     return pa.concat_tables(parts)
@@ -402,7 +420,7 @@ def describe_curves(
     rows = []
     for sale_id, (names, drawn) in found.items():
         finite = drawn.error_bound[np.isfinite(drawn.error_bound)]
-        segments = len(drawn.product) // max(len(names), 1)
+        segments = len(drawn.candidate)
         share = float(drawn.extrapolated.mean())
         bound = float(finite.max(initial=0.0))
         rows.append((sale_id, len(names), segments, drawn.predictions, share, bound))

@@ -28,14 +28,14 @@ NO_BACKTEST_SPREAD = 0.5
 
 @dataclass(frozen=True)
 class DemandCurves:
-    """One row per product, price and segment; arrays of length s.
+    """One row per candidate price and segment; arrays of length s.
 
-    ``relative_from`` is included in a segment and ``relative_to`` is not; the segments of one
-    price cover (0, infinity). ``error_bound`` is the largest relative error of taking demand
-    constant in the segment.
+    ``candidate`` numbers the prices as they were given. ``relative_from`` is included in a
+    segment and ``relative_to`` is not. ``error_bound`` is the largest relative error of taking
+    demand constant in the segment.
     """
 
-    product: Ints
+    candidate: Ints
     price_cents: Ints
     relative_from: Floats
     relative_to: Floats
@@ -48,8 +48,24 @@ class DemandCurves:
     predictions: int
 
 
+@dataclass(frozen=True)
+class _Pieces:
+    """Segments (s) of candidates (c): which candidate, which limits, which product."""
+
+    candidate: Ints
+    low: Floats
+    high: Floats
+    product: Ints
+    price: Ints
+
+
 def demand_curves(
-    model: PriceModel, rows: DemandRows, product: Ints, price_cents: Ints
+    model: PriceModel,
+    rows: DemandRows,
+    product: Ints,
+    price_cents: Ints,
+    *,
+    relative_range: Floats | None = None,
 ) -> DemandCurves:
     """Demand of a window at candidate prices.
 
@@ -58,9 +74,13 @@ def demand_curves(
     model : PriceModel
         With the rows' products numbered as in `PriceModel.numbered`.
     rows : DemandRows
-        The window to predict, one row per product and day at any price.
+        The window to predict, one row per product and day at any price. With NaN relative
+        prices it is no sale, and a price has one segment.
     product, price_cents : (c,) int64
         Candidate prices, by product.
+    relative_range : (c, 2) float64, optional
+        Lowest and highest relative price the sale's totals leave a candidate: segments
+        outside are not predicted.
 
     Raises
     ------
@@ -70,35 +90,30 @@ def demand_curves(
     missing = np.setdiff1d(product, rows.product)
     if len(missing):
         raise ValueError(f"{rows.products[int(missing[0])]}: no day of the window to predict")
-    edges = _edges(model)
-    units = _stepwise(model, rows, product, price_cents, edges) if model.sees_price else _smooth(
-        model, rows, product, price_cents, edges
-    )  # fmt: skip
-    c, k = units.shape
+    in_sale = not np.isnan(rows.rel_price).all()
+    edges = _edges(model) if in_sale else np.array([0.0, np.inf])
+    pieces = _pieces(edges, product, price_cents, relative_range)
+    how = _stepwise if model.sees_price else _smooth
+    units = how(model, rows, pieces, in_sale)
     days = np.bincount(rows.product, rows.days, minlength=len(rows.products))[product]
-    low, high = _limits(model, units, float(np.median(days)), product, price_cents)
-    margin, known = model.margin, model.margin.with_history[product]
-    outside = ~(
-        (price_cents >= margin.lowest_cents[product])
-        & (price_cents <= margin.highest_cents[product])
+    low, high = _limits(model, units, float(np.median(days)), pieces)
+    margin = model.margin
+    inside = (pieces.price >= margin.lowest_cents[pieces.product]) & (
+        pieces.price <= margin.highest_cents[pieces.product]
     )
-    bound = np.zeros(k)
-    if not model.sees_price and k > 1:
-        bound = np.exp(abs(margin.relative) * np.log(edges[2] / edges[1]) / 2) - 1 + np.zeros(k)
-        bound[[0, -1]] = np.inf
-    told = "ok" if model.identified else "unidentified"
+    told = np.array(["prior_only", "ok" if model.identified else "unidentified"])
     return DemandCurves(
-        product=np.repeat(product, k),
-        price_cents=np.repeat(price_cents, k),
-        relative_from=np.tile(edges[:-1], c),
-        relative_to=np.tile(edges[1:], c),
-        demand=units.ravel(),
-        demand_lo80=low.ravel(),
-        demand_hi80=high.ravel(),
-        extrapolated=np.repeat(outside, k),
-        error_bound=np.tile(bound, c),
-        flag=tuple(np.repeat(np.where(known, told, "prior_only"), k).tolist()),
-        predictions=c * k if model.sees_price else len(np.unique(product)),
+        candidate=pieces.candidate,
+        price_cents=pieces.price,
+        relative_from=pieces.low,
+        relative_to=pieces.high,
+        demand=units,
+        demand_lo80=low,
+        demand_hi80=high,
+        extrapolated=~inside,
+        error_bound=np.zeros(len(units)) if model.sees_price else _bound(model, pieces),
+        flag=tuple(told[margin.with_history[pieces.product].astype(np.int64)].tolist()),
+        predictions=len(units) if model.sees_price else len(np.unique(product)),
     )
 
 
@@ -116,49 +131,76 @@ def _edges(model: PriceModel) -> Floats:
     return np.concatenate([[0.0], inner, [np.inf]])
 
 
-def _smooth(
-    model: PriceModel, rows: DemandRows, product: Ints, price_cents: Ints, edges: Floats
-) -> Floats:
-    """(c, k) units of a log-linear response: one prediction per row serves every price."""
+def _pieces(
+    edges: Floats, product: Ints, price_cents: Ints, relative_range: Floats | None
+) -> _Pieces:
+    """The segments each candidate can be in, candidate by candidate."""
+    first = np.zeros(len(product), np.int64)
+    last = np.full(len(product), len(edges) - 2)
+    if relative_range is not None:
+        # ratios are compared in float32: a neighbour more at each end
+        first = np.searchsorted(edges, relative_range[:, 0] * (1 - 1e-6), side="right") - 1
+        last = np.searchsorted(edges, relative_range[:, 1] * (1 + 1e-6), side="right") - 1
+        first, last = np.maximum(first, 0), np.minimum(last, len(edges) - 2)
+    count = last - first + 1
+    candidate = np.repeat(np.arange(len(product)), count)
+    segment = first[candidate] + np.arange(len(candidate))
+    segment -= np.repeat(np.cumsum(count) - count, count)
+    return _Pieces(
+        candidate, edges[segment], edges[segment + 1], product[candidate], price_cents[candidate]
+    )
+
+
+def _smooth(model: PriceModel, rows: DemandRows, pieces: _Pieces, in_sale: bool) -> Floats:
+    """(s,) units of a log-linear response: one prediction per row serves every price."""
     margin = model.margin
     reference = np.exp(margin.reference[rows.product])
-    anchor = np.exp(model.log_mean(rows.at_price(reference, np.ones(len(rows)))))
-    total = np.bincount(rows.product, anchor, minlength=len(rows.products))[product]
-    own = margin.slope[product] * (np.log(price_cents) - margin.reference[product])
-    if len(edges) == 2:
-        return np.asarray((total * np.exp(own))[:, None], np.float64)
-    inner = np.log(edges[1:-1])
-    middle = np.concatenate([inner[:1], (inner[:-1] + inner[1:]) / 2, inner[-1:]])
-    return np.asarray((total * np.exp(own))[:, None] * np.exp(margin.relative * middle), np.float64)
+    relative = np.full(len(rows), 1.0 if in_sale else np.nan)
+    anchor = np.exp(model.log_mean(rows.at_price(reference, relative)))
+    total = np.bincount(rows.product, anchor, minlength=len(rows.products))
+    own = np.log(pieces.price) - margin.reference[pieces.product]
+    log_units = np.log(total[pieces.product]) + margin.slope[pieces.product] * own
+    if in_sale and margin.relative < 0:
+        low = np.where(pieces.low > 0, pieces.low, pieces.high)
+        high = np.where(np.isfinite(pieces.high), pieces.high, pieces.low)
+        log_units += margin.relative * (np.log(low) + np.log(high)) / 2
+    return np.asarray(np.exp(log_units), np.float64)
 
 
-def _stepwise(
-    model: PriceModel, rows: DemandRows, product: Ints, price_cents: Ints, edges: Floats
-) -> Floats:
-    """(c, k) units of trees that read the prices: a prediction per price and segment."""
+def _bound(model: PriceModel, pieces: _Pieces) -> Floats:
+    """(s,) largest relative error of a log-linear response taken at a segment's middle."""
+    if model.margin.relative == 0 or not (pieces.low > 0).any():
+        return np.zeros(len(pieces.low))
+    inner = (pieces.low > 0) & np.isfinite(pieces.high)
+    width = np.log(np.where(inner, pieces.high, 1.0) / np.where(inner, pieces.low, 1.0))
+    return np.where(inner, np.expm1(abs(model.margin.relative) * width / 2), np.inf)
+
+
+def _stepwise(model: PriceModel, rows: DemandRows, pieces: _Pieces, in_sale: bool) -> Floats:
+    """(s,) units of trees that read the prices: a prediction per price and segment."""
     # a split sends float32(relative) < threshold left: the threshold itself opens its segment
-    inside = np.maximum(edges[:-1], np.nextafter(np.float32(0), np.float32(1)).astype(float))
+    smallest = float(np.nextafter(np.float32(0), np.float32(1)))
+    inside = np.maximum(pieces.low, smallest) if in_sale else np.full(len(pieces.low), np.nan)
     order = np.argsort(rows.product, kind="stable")
     start = np.searchsorted(rows.product[order], np.arange(len(rows.products) + 1))
-    days = start[product + 1] - start[product]
-    units = np.empty((len(product), len(inside)))
-    batch = max(BATCH // (len(inside) * max(int(days.max()), 1)), 1)
-    for first in range(0, len(product), batch):
-        some = np.arange(first, min(first + batch, len(product)))
+    days = start[pieces.product + 1] - start[pieces.product]
+    units = np.empty(len(inside))
+    batch = max(BATCH // max(int(days.max(initial=1)), 1), 1)
+    for first in range(0, len(units), batch):
+        some = np.arange(first, min(first + batch, len(units)))
+        begin = np.cumsum(days[some]) - days[some]
         lines = np.repeat(some, days[some])
-        within = np.arange(len(lines)) - np.repeat(np.cumsum(days[some]) - days[some], days[some])
-        each = np.repeat(order[start[product[lines]] + within], len(inside))
-        price = np.repeat(price_cents[lines].astype(np.float64), len(inside))
-        priced = rows.take(each).at_price(price, np.tile(inside, len(lines)))
-        mean = np.exp(model.log_mean(priced)).reshape(len(lines), len(inside))
-        units[some] = np.add.reduceat(mean, np.cumsum(days[some]) - days[some], axis=0)
+        within = np.arange(len(lines)) - np.repeat(begin, days[some])
+        each = rows.take(order[start[pieces.product[lines]] + within])
+        priced = each.at_price(pieces.price[lines].astype(np.float64), inside[lines])
+        units[some] = np.add.reduceat(np.exp(model.log_mean(priced)), begin)
     return units
 
 
 def _limits(
-    model: PriceModel, units: Floats, days: float, product: Ints, price_cents: Ints
+    model: PriceModel, units: Floats, days: float, pieces: _Pieces
 ) -> tuple[Floats, Floats]:
-    """80 % limits of (c, k) units: past errors, and what the slope's own error adds.
+    """80 % limits of (s,) units: past errors, and what the slope's own error adds.
 
     Past errors were made near the usual price; further away the slope decides.
     """
@@ -168,8 +210,8 @@ def _limits(
         spread = NO_BACKTEST_SPREAD * units + Z80 * np.sqrt(units)
         low, high = units - spread, units + spread
     margin = model.margin
-    away = np.abs(np.log(price_cents) - margin.reference[product])
-    error = Z80 * np.nan_to_num(margin.slope_se[product]) * away
-    slope = units * np.minimum(error, 1.0)[:, None]
+    away = np.abs(np.log(pieces.price) - margin.reference[pieces.product])
+    error = Z80 * np.nan_to_num(margin.slope_se[pieces.product]) * away
+    slope = units * np.minimum(error, 1.0)
     lower = np.maximum(units - np.hypot(units - low, slope), 0.0)
     return lower, units + np.hypot(high - units, slope)
