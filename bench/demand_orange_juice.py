@@ -125,7 +125,11 @@ def _targets(
     own = reference_slope(split.past, nuisance=lately(split.past, "ols", gap_days=WEEK))
     bare = reference_slope(replace(split.past, promo=np.zeros((len(split.past), 0))))
     return [
-        at_most("orange juice, no lags (xgboost alone): WAPE", wape(units, forecast["xgboost"]), 0.485),
+        at_most(
+            "orange juice, no lags (xgboost alone): WAPE",
+            wape(units, forecast["xgboost"]),
+            0.485,
+        ),
         at_most(
             "orange juice, lags a week ahead: WAPE",
             wape(units, forecast["xgboost_on_margin_lags"]),
