@@ -142,7 +142,7 @@ def _sold_out_errors(past: History) -> dict[str, float]:
     rows, in_stock = past.rows, np.ones(len(past.rows))
     test, truth = replace(rows, exposure=in_stock).take(~before), past.mean[~before]
     known = rows.take(before)
-    names = ("log_log_ols", "poisson_glm", "xgboost", "xgboost_on_margin")
+    names = RESPONSIVE
     fitted = fit_models(known, gap_days=1, names=names)
     others = {
         "hours in stock, customers taken as even": replace(rows, exposure=past.hours).take(before),

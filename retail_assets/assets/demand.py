@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from retail_assets.assets import demand_curve_tables as curve_tables
 from retail_assets.assets import demand_rows
 from retail_assets.assets import demand_tables as tables
 from retail_assets.assets.specs import asset_spec, written
@@ -57,8 +58,9 @@ def draw_demand_curves(
     category = context.partition_key
     with warehouse.session() as session:
         data = demand_rows.load(session, category)
-        model = tables.stored_model(session, category)
-        curves = tables.curves(session, data, model)
-        frame, about = tables.of_curves(data, curves), tables.describe_curves(data, model, curves)
+        model = curve_tables.stored_model(session, category)
+        curves = curve_tables.curves(session, data, model)
+        frame = curve_tables.of_curves(data, curves)
+        about = curve_tables.describe_curves(data, model, curves)
         count = session.replace("demand_curves", session.connection.from_arrow(frame), category)
         return written(session, "demand_curves", count, about)

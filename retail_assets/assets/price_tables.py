@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from retail_assets.models.pricing.frontier import Frontier
     from retail_assets.models.pricing.goals import PricingGoals
     from retail_assets.models.pricing.logit_sale import LogitSale
-    from retail_assets.models.pricing.optimise import PricePlan
+    from retail_assets.models.pricing.plan import PricePlan
     from retail_assets.models.pricing.sale_rules import SaleRules
 
 USED = "weighted"
@@ -156,7 +156,7 @@ def _with_ids(sale: Sale, message: str) -> str:
 
 
 def _targets() -> tuple[Any, ...]:
-    from retail_assets.models.pricing.optimise import Target
+    from retail_assets.models.pricing.plan import Target
 
     return get_args(Target)
 

@@ -16,7 +16,7 @@ from retail_assets.report import metadata, pricing_plots
 from retail_assets.warehouse import Session, Warehouse
 
 if TYPE_CHECKING:
-    from retail_assets.models.pricing.optimise import PricePlan
+    from retail_assets.models.pricing.plan import PricePlan
 
 REFERENCE = ("sale_events", "products", "price_calendar")
 SHOWN = 6

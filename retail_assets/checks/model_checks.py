@@ -24,7 +24,7 @@ MAX_LOW_POWER = 0.5
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """One question to the tables of a category.
+    """One question to the tables of a category (or another partition).
 
     ``query`` returns one row; ``passed`` decides on it. A blocking check stops what
     comes downstream in the same run.
@@ -113,21 +113,23 @@ CHECKS = (
 )
 
 
-def build(check: ModelCheck) -> dg.AssetChecksDefinition:
-    """The Dagster check that asks one question of the run's category."""
+def build(
+    check: ModelCheck, cut: dg.PartitionsDefinition = CATEGORIES, key: str = "category"
+) -> dg.AssetChecksDefinition:
+    """The Dagster check that asks one question of the run's partition, ``$key`` in the query."""
 
     @dg.asset_check(
         asset=check.asset,
         name=check.name,
         description=check.description,
         blocking=check.blocking,
-        partitions_def=CATEGORIES,
+        partitions_def=cut,
     )
     def ask(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
         with warehouse.session() as session:
-            answer = session.sql(check.query, {"category": context.partition_key}).to_dicts()
+            answer = session.sql(check.query, {key: context.partition_key}).to_dicts()
         row = answer[0] if answer else {}
         return dg.AssetCheckResult(
             passed=bool(row) and bool(check.passed(row)),

@@ -1,33 +1,12 @@
 """Checks of the prices of a sale: every item can be priced, the proof is whole."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-import dagster as dg
-
+from retail_assets.checks.model_checks import ModelCheck, build
 from retail_assets.partitions import SALES
-from retail_assets.warehouse import Warehouse
 
 MAX_SCORE_GAP = 1e-3
 """A weighted goal with margin percent is bounded level by level, to this much of its score."""
 MAX_RATIO_GAP = 1e-3
 """Margin percent is measured in whole steps: 1e-6 of a percent are left at 200 items."""
-
-
-@dataclass(frozen=True)
-class PriceCheck:
-    """One question to the tables of a sale: ``query`` yields one row, ``passed`` decides on it.
-
-    ``wrong`` in that row names the first items in fault.
-    """
-
-    asset: str
-    name: str
-    description: str
-    query: str
-    passed: Callable[[dict[str, Any]], bool]
-    blocking: bool = False
 
 
 def proven(gap: float | None, score_gap: float | None, ratio_gap: float | None) -> bool:
@@ -40,7 +19,7 @@ def proven(gap: float | None, score_gap: float | None, ratio_gap: float | None) 
 
 
 CHECKS = (
-    PriceCheck(
+    ModelCheck(
         "price_candidates",
         "every_item_has_a_legal_price",
         "The rules leave each item of the sale a price to choose.",
@@ -50,7 +29,7 @@ CHECKS = (
         "WHERE sale_id = $sale GROUP BY ALL)",
         lambda row: row["items"] > 0 and row["without"] == 0,
     ),
-    PriceCheck(
+    ModelCheck(
         "price_candidates",
         "segments_cover_the_totals",
         "The rows of each price cover every total of the sale once: no overlap, no hole.",
@@ -66,7 +45,7 @@ CHECKS = (
         lambda row: row["prices"] > 0 and row["torn"] == 0,
         blocking=True,
     ),
-    PriceCheck(
+    ModelCheck(
         "price_certificates",
         "proven_optimal",
         "No prices can beat those chosen; only a margin percent may leave a stated gap.",
@@ -78,7 +57,7 @@ CHECKS = (
         "FROM price_certificates WHERE sale_id = $sale)",
         lambda row: proven(**row),
     ),
-    PriceCheck(
+    ModelCheck(
         "optimal_prices",
         "prices_tried_before",
         "Recommended prices lie within what the product was ever sold at.",
@@ -90,28 +69,4 @@ CHECKS = (
 )
 
 
-def build(check: PriceCheck) -> dg.AssetChecksDefinition:
-    """The Dagster check that asks one question of the run's sale."""
-
-    @dg.asset_check(
-        asset=check.asset,
-        name=check.name,
-        description=check.description,
-        blocking=check.blocking,
-        partitions_def=SALES,
-    )
-    def ask(
-        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.AssetCheckResult:
-        with warehouse.session() as session:
-            (row,) = session.sql(check.query, {"sale": context.partition_key}).to_dicts()
-        return dg.AssetCheckResult(
-            passed=bool(check.passed(row)),
-            severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-            metadata={key: value for key, value in row.items() if value is not None},
-        )
-
-    return ask
-
-
-pricing_checks = [build(check) for check in CHECKS]
+pricing_checks = [build(check, SALES, "sale") for check in CHECKS]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retail_assets.assets import demand, demand_rows, demand_tables
+from retail_assets.assets import demand, demand_curve_tables, demand_rows, demand_tables
 from retail_assets.checks import demand_checks
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
@@ -164,7 +164,10 @@ def test_prices_never_charged_are_flagged_and_known_less_well(fitted):
 def test_the_stored_model_says_what_the_fitted_one_says(till):
     with till.session() as session:
         data = demand_rows.load(session, "bars")
-        fresh, stored = demand_tables.fit(data).model, demand_tables.stored_model(session, "bars")
+        fresh, stored = (
+            demand_tables.fit(data).model,
+            demand_curve_tables.stored_model(session, "bars"),
+        )
     rows = fresh.numbered(data.rows)
     assert np.allclose(fresh.log_mean(rows), stored.log_mean(rows), atol=1e-6)
 

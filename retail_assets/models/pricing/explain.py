@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from retail_assets.models.pricing.candidates import CHANGED, Candidates
-from retail_assets.models.pricing.optimise import optimise, solve
+from retail_assets.models.pricing.optimise import optimise
+from retail_assets.models.pricing.plan import solve
 from retail_assets.models.pricing.program import NoLegalPriceError
 from retail_assets.models.pricing.sale_rules import PreparedSale, SaleRules, prepare
 

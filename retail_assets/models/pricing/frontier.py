@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_assets.models.pricing.optimise import MarginKind, PricePlan
+from retail_assets.models.pricing.plan import MarginKind, PricePlan
 from retail_assets.models.pricing.sale_rules import PreparedSale
 from retail_assets.models.pricing.weighted import Weights, best_weighted, scale_of
 

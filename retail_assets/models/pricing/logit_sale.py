@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retail_assets.models.pricing.candidates import MILLI, Candidates
 from retail_assets.models.pricing.frontier import Frontier, dominated, weight_grid
 from retail_assets.models.pricing.mnl import optimise_mnl
-from retail_assets.models.pricing.optimise import RESOLUTION, Certificate, PricePlan, Target
+from retail_assets.models.pricing.plan import RESOLUTION, Certificate, PricePlan, Target
 from retail_assets.models.pricing.program import NoLegalPriceError
 from retail_assets.models.pricing.reasons import Move, PriceReason
 

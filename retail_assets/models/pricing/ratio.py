@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from retail_assets.models.pricing.candidates import MARGIN, REVENUE
-from retail_assets.models.pricing.optimise import RESOLUTION, PricePlan, method_of, plan_of, solve
+from retail_assets.models.pricing.plan import RESOLUTION, PricePlan, method_of, plan_of, solve
 from retail_assets.models.pricing.sale_rules import PreparedSale
 
 MAX_STEPS = 50

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from retail_assets.models.pricing.candidates import MARGIN, MILLI, REVENUE, UNITS, Candidates
 from retail_assets.models.pricing.kernels import own_value
-from retail_assets.models.pricing.optimise import PricePlan
+from retail_assets.models.pricing.plan import PricePlan
 from retail_assets.models.pricing.program import Program, compile_program
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retail_assets.models.pricing.candidates import MARGIN, REVENUE, UNITS
-from retail_assets.models.pricing.optimise import (
+from retail_assets.models.pricing.plan import (
     RESOLUTION,
     MarginKind,
     PricePlan,
