@@ -302,7 +302,10 @@ class _Fit:
         else:
             units = np.bincount(rows.product, rows.units, minlength=n) + 0.5
             level_shift = np.log(units / (np.bincount(rows.product, sold, minlength=n) + 0.5))
-        owner = np.zeros(max(self.n_series, int(every.series.max()) + 1), np.int64)
+        size = max(self.n_series, int(every.series.max()) + 1)
+        per_product = bool(np.array_equal(every.series, every.product))
+        # a product without any row has a level too: its prior's
+        owner = np.arange(max(size, n)) if per_product else np.zeros(size, np.int64)
         owner[every.series] = every.product
         history = np.bincount(rows.series, minlength=len(owner)) > 0
         level = np.zeros(len(owner))
