@@ -7,6 +7,7 @@ import dagster as dg
 from retail_assets.assets import demand_curve_tables as curve_tables
 from retail_assets.assets import demand_rows
 from retail_assets.assets import demand_tables as tables
+from retail_assets.assets.price_candidates import goals_of
 from retail_assets.assets.specs import asset_spec, written
 from retail_assets.partitions import CATEGORIES
 from retail_assets.warehouse import Warehouse
@@ -31,7 +32,8 @@ def fit_demand(
     category = context.partition_key
     with warehouse.session() as session:
         data = demand_rows.load(session, category)
-        result = tables.fit(data)
+        trusted = goals_of(session).demand_kind == "relative"
+        result = tables.fit(data, trust_total=trusted)
         rows = tables.of_fit(session, data, result)
         about = tables.describe_fit(data, result, warehouse.settings.currency)
         for name, frame in rows.items():

@@ -63,8 +63,8 @@ def over_rates(session: Session, data: CategoryDemand) -> float:
     return float(data.rows.units[known].sum() / expected[known].sum())
 
 
-def fit(data: CategoryDemand) -> DemandFit:
-    """Backtest, choose and fit.
+def fit(data: CategoryDemand, *, trust_total: bool = False) -> DemandFit:
+    """Backtest, choose and fit; ``trust_total`` as ``demand_kind = "relative"`` says.
 
     Raises
     ------
@@ -92,13 +92,14 @@ def fit(data: CategoryDemand) -> DemandFit:
         horizon_days=horizon,
         gap_days=GAP_DAYS,
         rivals=rivals_of(rows),
+        trust_total=trust_total,
     )
-    names = np.array(rows.products, dtype=object)[thin_products(rows)].tolist()
-    pooled = pool(rows, names)
+    pooled = pool(rows, np.array(rows.products, dtype=object)[thin_products(rows)].tolist())
     nuisance = lately(pooled, "poisson", gap_days=step_of(pooled))
     reference = reference_slope(pooled, nuisance=nuisance)
     champion = choose(tested, reference)
-    fitted = fit_models(rows, gap_days=GAP_DAYS, names=(champion.price, "log_log_ols"))
+    names = (champion.price, "log_log_ols")
+    fitted = fit_models(rows, gap_days=GAP_DAYS, names=names, trust_total=trust_total)
     known = tested.conformal(champion.price) if tested.scores else None
     model = price_model(fitted, champion.price, known, identified=reference.identified)
     return DemandFit(model, tested, champion, reference, fitted.total)

@@ -99,8 +99,8 @@ def fit_conformal(rows: DemandRows, mean: Floats) -> Conformal:
         n = len(score)
         # the finite-sample corrected ranks of both tails
         level = min(np.ceil((n + 1) * (1 - TAIL)) / n, 1.0)
-        lower[window] = float(np.quantile(score, 1 - level, method="lower"))
-        upper[window] = float(np.quantile(score, level, method="higher"))
+        lower[window] = -float(np.quantile(-score, level, method="inverted_cdf"))
+        upper[window] = float(np.quantile(score, level, method="inverted_cdf"))
     return Conformal(overdispersion, lower, upper)
 
 

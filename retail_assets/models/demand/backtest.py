@@ -109,6 +109,7 @@ def backtest(
     gap_days: int,
     names: tuple[str, ...] = MODELS,
     rivals: Floats | None = None,
+    trust_total: bool = False,
 ) -> Backtest:
     """Score every model at every origin.
 
@@ -121,6 +122,7 @@ def backtest(
         Age of the newest row that lags may use, in training.
     rivals : (r,), optional
         Items of each row's sale, for the elasticity of the relative price.
+    trust_total : see `models.fit_models`
     """
     peak = _peak(rows)
     scores: list[Score] = []
@@ -132,7 +134,7 @@ def backtest(
         past = rows.take((rows.period + rows.days - 1 <= origin) & (rows.exposure > 0))
         if len(now) == 0 or len(past) == 0 or past.units.sum() == 0:
             continue
-        fitted = fit_models(past, gap_days=gap_days, names=names)
+        fitted = fit_models(past, gap_days=gap_days, names=names, trust_total=trust_total)
         earlier = rows.take(np.concatenate(seen)) if seen else None
         test = rows.take(now)
         about = (peak[now], None if rivals is None else rivals[now])

@@ -32,6 +32,8 @@ HELD = 0.15
 STEP = 0.1
 LEAST_TIME = 0.02
 """Exposure days a rate is read over at least: less is a stray sale, not a rate."""
+LEAST_WITHIN_PERIOD = 0.05
+"""Share of the relative price's variance that must lie within periods to be told from them."""
 LEAST_SALES = 10
 """Sales below which standard errors clustered by sale mean little."""
 POSITIVE_SHARE = 0.95
@@ -184,15 +186,25 @@ class TotalEffect:
         return self.value / self.se if self.se > 0 else float("nan")
 
     @property
-    def matters(self) -> bool:
-        """Significant at 2.5 %, with the sign of a price, over enough sales for clusters."""
+    def significant(self) -> bool:
+        """At 2.5 %, with the sign of a price, over enough sales for clusters."""
         return self.sales >= LEAST_SALES and self.z < -1.96
+
+    def matters(self, *, trusted: bool = False) -> bool:
+        """Whether models should see the relative price.
+
+        With one sale at a time its mean price and whatever else was special about its days
+        are one: a retailer who prices by the season makes it significant in 19 of 20 cases
+        without any effect. Then only ``trusted``, the merchandiser's word, lets it in.
+        """
+        return self.significant and (self.by_period or trusted)
 
 
 def total_effect(rows: DemandRows, *, nuisance: Floats | None = None) -> TotalEffect:
     """Test whether the total of a sale's prices matters beside the own price.
 
-    Period effects would absorb what all items of one sale share, so they stay out of the test.
+    Effects of the period are taken out where several sales, or items of none, share it; they
+    would absorb what all items of a single sale have in common.
     """
     usable = (rows.exposure * rows.days > 0) & (rows.units > 0)
     used = rows.take(usable)
@@ -212,15 +224,17 @@ def total_effect(rows: DemandRows, *, nuisance: Floats | None = None) -> TotalEf
         others += list(nuisance[usable].T)
     left = _alone(relative, others, ones, (series,))
     both = _alone(relative, others, ones, (series, period))
+    identified = float((both**2).sum()) > LEAST_WITHIN_PERIOD * float((left**2).sum())
+    groups = (series, period) if identified else (series,)
+    left = both if identified else left
     spread = float((left**2).sum())
     if spread < LEAST_VARIANCE * max(int(seen.sum()), 1) / 10:
         return TotalEffect(np.nan, np.nan, sales, False)
     logs = np.log(used.units) - fit.log_mean(used, relative=False)
-    value = float((left * _taken_out(logs, ones, (series,))).sum()) / spread
-    residual = _taken_out(logs - value * relative, ones, (series,))
+    value = float((left * _taken_out(logs, ones, groups)).sum()) / spread
+    residual = _taken_out(logs - value * relative, ones, groups)
     score = np.bincount(cluster, left * residual)
     se = float(np.sqrt((score**2).sum())) / spread
-    identified = float((both**2).sum()) > 0.05 * spread
     return TotalEffect(value, se, sales, identified)
 
 

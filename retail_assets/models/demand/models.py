@@ -46,7 +46,9 @@ class Fitted:
     gap_days : int
         Days between the newest row known and the row forecast, as the lags were trained.
     total : TotalEffect
-        Whether the total of a sale's prices matters; where not, no model sees it.
+        The test whether the total of a sale's prices matters.
+    total_matters : bool
+        What follows from it; where false, no model sees the relative price.
     thin : tuple of str
         Products that share one level (`thin`).
     """
@@ -58,6 +60,7 @@ class Fitted:
     boosted: dict[str, Boosted]
     gap_days: int
     total: TotalEffect
+    total_matters: bool
     thin: tuple[str, ...]
 
     def predict(self, name: str, rows: DemandRows) -> Floats:
@@ -96,8 +99,17 @@ class Fitted:
         return replace(rows, features=dict(rows.features) | {RECENT: recent})
 
 
-def fit_models(rows: DemandRows, *, gap_days: int, names: tuple[str, ...] = MODELS) -> Fitted:
+def fit_models(
+    rows: DemandRows,
+    *,
+    gap_days: int,
+    names: tuple[str, ...] = MODELS,
+    trust_total: bool = False,
+) -> Fitted:
     """Fit the named models to past rows.
+
+    ``trust_total`` lets the relative price in where only single sales speak for it
+    (`TotalEffect.matters`).
 
     Raises
     ------
@@ -111,16 +123,15 @@ def fit_models(rows: DemandRows, *, gap_days: int, names: tuple[str, ...] = MODE
     nuisance = lately(rows, "poisson", gap_days=step_of(rows))
     total = total_effect(rows, nuisance=nuisance)
     # with one sale at a time, effects of the period would take its mean price with them
-    by_period = False if total.matters and not total.by_period else None
+    matters = total.matters(trusted=trust_total)
+    by_period = False if matters and not total.by_period else None
     margin, ols = (
-        fit_loglinear(
-            rows, kind, period_effects=by_period, nuisance=nuisance, relative=total.matters
-        )
+        fit_loglinear(rows, kind, period_effects=by_period, nuisance=nuisance, relative=matters)
         for kind in KINDS
     )
     boosted = {}
     if "xgboost" in names:
-        without = () if total.matters else (RELATIVE,)
+        without = () if matters else (RELATIVE,)
         boosted["xgboost"] = fit_boosted(
             rows, margin, sees_price=True, rounds=ALONE_ROUNDS, without=without
         )
@@ -130,4 +141,4 @@ def fit_models(rows: DemandRows, *, gap_days: int, names: tuple[str, ...] = MODE
         recent = recent_residual(rows, margin.log_mean(rows), rows, gap_days=gap_days)
         lagged = replace(rows, features=dict(rows.features) | {RECENT: recent})
         boosted["xgboost_on_margin_lags"] = fit_boosted(lagged, margin, sees_price=False)
-    return Fitted(rows, History.of(rows), ols, margin, boosted, gap_days, total, thin)
+    return Fitted(rows, History.of(rows), ols, margin, boosted, gap_days, total, matters, thin)

@@ -74,7 +74,7 @@ def last_year_growth(history: History, rows: DemandRows) -> Floats:
     last = np.full(len(rows), history.last)
     now = _recent(history, rows)
     then = _rate(*history.between(rows.series, last - YEAR - WINDOW + 1, last - YEAR))
-    return _units(rows, same_week * now / then)
+    return _units(rows, same_week * now / np.where(then > 0, then, np.nan))
 
 
 def median_eight_weeks(history: History, rows: DemandRows) -> Floats:

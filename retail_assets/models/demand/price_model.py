@@ -253,7 +253,7 @@ def price_model(
         boosted=fitted.boosted.get(name),
         recent=recent,
         conformal=conformal,
-        total_matters=fitted.total.matters,
+        total_matters=fitted.total_matters,
         identified=identified,
         thin=fitted.thin,
         pool_range=discounts,

@@ -52,7 +52,7 @@ def sales(seed: int = 3, *, unseen: bool = False) -> DemandRows:
 
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
-    return fit_models(sales(), gap_days=7)
+    return fit_models(sales(), gap_days=7, trust_total=True)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,11 @@ def drawn(model: PriceModel, rows: DemandRows) -> tuple[DemandCurves, np.ndarray
     return demand_curves(model.grown(numbered), numbered, product, cents), product, cents
 
 
-def test_the_total_is_found_to_matter(fitted: Fitted):
-    assert fitted.total.matters
+def test_a_total_that_matters_is_seen_but_single_sales_are_not_taken_at_their_word(fitted: Fitted):
+    assert fitted.total.significant
+    assert fitted.total_matters
+    assert not fitted.total.by_period
+    assert not fit_models(sales(), gap_days=7, names=("poisson_glm",)).total_matters
     assert fitted.total.value == pytest.approx(RELATIVE, abs=3 * fitted.total.se)
 
 
