@@ -133,19 +133,28 @@ class _Run:
             self.console.print("  receipts up to date")
         stale = self._stale_categories(bool(ranges))
         for category in stale:
-            self._job("models", f"models of {category}", category=category)
+            self._job("models", f"models of {category}", partition=category)
         for first, last in self._days_to_know(ranges):
             self._job("trials", f"trials of {first} to {last}", days=(first, last))
             since = last - LOOK_BACK if not self.force else first
             days = (max(first, since), last)
             self._job("cold_start", f"styles as known {days[0]} to {last}", days=days)
-        coming = self._coming_sales()
-        for category in sorted({*stale, *(c for c, _ in coming)} | self._without_demand()):
-            self._job("demand", f"demand for {category}", category=category)
-        for sale in sorted({sale for _, sale in coming}):
-            self._job("prices", f"prices of {sale}", category=sale)
+        coming, failed = self._coming_sales(), []
+        jobs = [
+            ("demand", f"demand for {category}", category)
+            for category in sorted({*stale, *(c for c, _ in coming)} | self._without_demand())
+        ]
+        jobs += [("prices", f"prices of {s}", s) for s in sorted({s for _, s in coming})]
+        for name, what, partition in jobs:
+            try:
+                self._job(name, what, partition=partition)
+            except RetailAssetsError as error:  # one sale's fault is not the next one's
+                self.console.print(f"  {what:<58} failed")
+                failed.append(str(error))
         self._job("stock_plan", "stock of the coming weeks")
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
+        if failed:
+            raise RetailAssetsError("; ".join(failed) + "; everything else is up to date")
 
     def _days_to_know(self, changed: list[tuple[date, date]]) -> list[tuple[date, date]]:
         """Days whose knowledge changed: the first changed or new day and all after it.
@@ -187,11 +196,13 @@ class _Run:
         return [category for category in every if category not in done]
 
     def _coming_sales(self) -> list[tuple[str, str]]:
-        """Category and sale of every sale that still lacks a price."""
+        """Category and sale of every sale to come that still lacks a price."""
         with self.warehouse.session() as session:
             rows: list[tuple[str, str]] = session.sql(
                 "SELECT DISTINCT category, sale_id FROM sale_events JOIN products USING"
-                " (product_id) WHERE price IS NULL ORDER BY ALL"
+                " (product_id) WHERE price IS NULL AND coalesce(ends_at, starts_at) >"
+                " coalesce((SELECT max(business_date) FROM interval_sales), DATE '0001-01-01')"
+                " ORDER BY ALL"
             ).fetchall()
         self.instance.add_dynamic_partitions("category", sorted({c for c, _ in rows}))
         self.instance.add_dynamic_partitions("sale", sorted({sale for _, sale in rows}))
@@ -209,7 +220,7 @@ class _Run:
         what: str,
         *,
         days: tuple[date, date] | None = None,
-        category: str | None = None,
+        partition: str | None = None,
     ) -> None:
         job = self.definitions.resolve_job_def(name)
         wanted = [
@@ -224,7 +235,7 @@ class _Run:
         with self.console.status(f"{what} ..."):
             result = job.execute_in_process(
                 instance=self.instance,
-                partition_key=category,
+                partition_key=partition,
                 tags=tags,
                 asset_selection=wanted,
                 raise_on_error=False,

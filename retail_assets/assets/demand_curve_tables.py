@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from retail_assets import contract
 from retail_assets.assets import demand_rows
 from retail_assets.assets.demand_rows import CategoryDemand
 from retail_assets.assets.price_candidates import candidate_prices_of, goals_of
@@ -46,32 +47,39 @@ def stored_model(session: Session, category: str) -> PriceModel:
     return PriceModel.read(*found[0])
 
 
+_COMING = """
+SELECT sale_id, min(starts_at)::DATE AS first,
+       greatest(max(ends_at - INTERVAL 1 MICROSECOND)::DATE, max(starts_at)::DATE) AS last,
+       coalesce(epoch(max(ends_at) - min(starts_at)) / 86400, 1) AS days
+FROM sale_events
+WHERE sale_id IN (SELECT sale_id FROM sale_events JOIN products USING (product_id)
+                  WHERE category = $category AND price IS NULL)
+GROUP BY ALL ORDER BY ALL
+"""
+
+
 @dataclass(frozen=True)
 class Occasion:
-    """A window to price: a sale, or the coming week."""
+    """A window to price: a sale, or the coming week; ``days`` is its exact length."""
 
     sale_id: str
     first: date
     last: date
+    days: float
     prices: tuple[tuple[str, int], ...]
 
 
 def occasions(session: Session, data: CategoryDemand) -> list[Occasion]:
-    """The coming week at ladder prices, and every sale of the category without prices yet."""
+    """The coming week at ladder prices, and every sale to come that still lacks a price."""
     tomorrow = data.as_of + timedelta(days=1)
     # A site that only holds sales has no everyday.
     prices = () if data.by_sale else _everyday_prices(session, data)
-    found = [Occasion(EVERYDAY, tomorrow, data.as_of + timedelta(days=WEEK), prices)]
-    sales = session.sql(
-        "SELECT sale_id, min(starts_at)::DATE, "
-        " greatest(max(ends_at - INTERVAL 1 MICROSECOND)::DATE, max(starts_at)::DATE)"
-        " FROM sale_events JOIN products USING (product_id)"
-        " WHERE category = $category AND price IS NULL GROUP BY ALL ORDER BY ALL",
-        {"category": data.category},
-    ).fetchall()
-    for sale_id, first, last in sales:
-        listed = tuple(candidate_prices_of(session, sale_id, data.category))
-        found.append(Occasion(sale_id, first, last, listed))
+    week = data.as_of + timedelta(days=WEEK)
+    found = [Occasion(EVERYDAY, tomorrow, week, WEEK, prices)]
+    for sale_id, first, last, days in session.sql(_COMING, {"category": data.category}).fetchall():
+        if last > data.as_of:
+            listed = tuple(candidate_prices_of(session, sale_id, data.category))
+            found.append(Occasion(sale_id, first, last, days, listed))
     return [o for o in found if o.prices]
 
 
@@ -81,9 +89,10 @@ def _everyday_prices(session: Session, data: CategoryDemand) -> tuple[tuple[str,
     found: set[tuple[str, int]] = set()
     for at in np.unique(rows.product):
         own = np.flatnonzero(rows.product == at)
-        now = round(float(rows.price_cents[own[np.argmax(rows.period[own])]]))
+        newest = own[rows.period[own] == rows.period[own].max()]
+        now = round(float(rows.price_cents[newest[np.argmax(rows.exposure[newest])]]))
         msrp = data.items.msrp_cents[at]
-        steps = list(ladder.prices(int(msrp))) if msrp > 0 else []
+        steps = list(ladder.prices(round(msrp))) if msrp > 0 else []
         found |= {(rows.products[at], cents) for cents in [*steps, now]}
     return tuple(sorted(found))
 
@@ -107,6 +116,9 @@ def curves(
             [first[name] for name in names],
             sale_id=None if occasion.sale_id == EVERYDAY else occasion.sale_id,
         )
+        if data.by_sale:
+            # past rows lasted as long as their sale did, to the minute
+            window = replace(window, days=np.full(len(window), occasion.days))
         rows = model.numbered(window)
         grown = model.grown(rows)
         place = {name: at for at, name in enumerate(rows.products)}
@@ -153,6 +165,9 @@ def of_curves(
             "as_of": pa.repeat(pa.scalar(data.as_of), rows),
         }
         parts.append(pa.table(part))
+    if not parts:  # a site without a coming sale
+        names = contract.table("demand_curves").required_columns
+        return pa.table({name: pa.array([], pa.null()) for name in names})
     return pa.concat_tables(parts)
 
 

@@ -48,11 +48,13 @@ WHERE category = $category AND chosen
 _SOLD = """
 CREATE OR REPLACE TEMP TABLE demand_sold AS
 SELECT store_id, position, business_date - DATE '1970-01-01' AS period, sum(units) AS units,
-       nullif(round(sum(net_cents) / nullif(sum(units), 0)), 0)::BIGINT AS price
+       CASE WHEN sum(net_cents) > 0
+            THEN nullif(round(sum(net_cents) / nullif(sum(units), 0)), 0)::BIGINT END AS price
 FROM interval_sales JOIN panel_products USING (product_id)
 WHERE category = $category GROUP BY ALL
 """
-# Of the rows that cover a day, a store's own beats the chain's, then the latest begun wins.
+# Of the rows that cover a day, a past sale's price beats all, then a store's own the chain's,
+# then the latest begun wins. A sale says nothing of leaflets: nulls lose in arg_max.
 _CALENDAR = """
 CREATE OR REPLACE TEMP TABLE demand_calendar AS
 SELECT position, store_id, valid_from - DATE '1970-01-01' AS since,
@@ -61,19 +63,38 @@ SELECT position, store_id, valid_from - DATE '1970-01-01' AS since,
        nullif(round(100 * coalesce(offer_price, regular_price)), 0)::BIGINT AS price,
        coalesce(feature, false)::INTEGER AS feature, coalesce(display, false)::INTEGER AS display
 FROM price_calendar JOIN panel_products USING (product_id)
+UNION ALL
+SELECT position, NULL, starts_at::DATE - DATE '1970-01-01' AS since,
+       greatest(coalesce((ends_at - INTERVAL 1 MICROSECOND)::DATE, starts_at::DATE),
+                starts_at::DATE) - DATE '1970-01-01', 20000000 + since,
+       round(100 * price)::BIGINT, NULL, NULL
+FROM sale_events JOIN panel_products USING (product_id) WHERE price > 0
 """
 _USUAL = """
 CREATE OR REPLACE TEMP TABLE demand_usual AS
 SELECT position, round(median(price))::BIGINT AS usual FROM demand_sold GROUP BY ALL
 """
+# A store that is always dearer has its own exposure: its price counts at the chain's level,
+# or price would seem to do nothing there (slope -1.0 instead of -2 with stores 5 % apart).
+# Four weeks of sales tell what is usual.
+_LEVELS = """
+CREATE OR REPLACE TEMP TABLE demand_store_price AS
+SELECT store_id, position, exp(median(ln(price) - usual)) AS ratio FROM (
+    SELECT *, avg(ln(price)) OVER (PARTITION BY position, period) AS usual
+    FROM demand_sold WHERE price > 0
+) GROUP BY ALL HAVING count(*) >= 28
+"""
 _CELLS = """
 CREATE OR REPLACE TEMP TABLE demand_cells (position BIGINT, period BIGINT, price BIGINT,
-    exposure DOUBLE, units DOUBLE, feature DOUBLE, display DOUBLE)
+    exposure DOUBLE, share DOUBLE, units DOUBLE, feature DOUBLE, display DOUBLE)
 """
-_ADD = """
+# Receipts that pay something else than the calendar says tell of an offer it does not hold.
+FAR_FROM_LISTED = 0.05
+_ADD = f"""
 CREATE OR REPLACE TEMP TABLE demand_cells AS
 WITH listed AS (
-    SELECT e.position, e.period, any_value(exposure) AS exposure, arg_max(price, choice) AS listed,
+    SELECT e.position, e.period, any_value(exposure) AS exposure, any_value(share) AS share,
+           arg_max(price, choice) AS listed,
            coalesce(arg_max(feature, choice), 0) AS feature,
            coalesce(arg_max(display, choice), 0) AS display
     FROM store_exposure e LEFT JOIN demand_calendar c
@@ -81,19 +102,24 @@ WITH listed AS (
      AND coalesce(store_id, $store) = $store
     GROUP BY e.position, e.period
 ), known AS (
-    SELECT l.*, coalesce(units, 0) AS units, coalesce(listed, price) AS paid
+    SELECT l.*, coalesce(units, 0) AS units,
+           CASE WHEN abs(price - listed) > {FAR_FROM_LISTED} * listed THEN price
+                ELSE coalesce(listed, price) END AS paid
     FROM listed l LEFT JOIN demand_sold s
       ON s.store_id = $store AND s.position = l.position AND s.period = l.period
 ), priced AS (
     SELECT k.*, coalesce(paid, last_value(paid IGNORE NULLS) OVER (
-        PARTITION BY k.position ORDER BY period), usual) AS price
+        PARTITION BY k.position ORDER BY period), usual) AS exact
     FROM known k LEFT JOIN demand_usual u ON u.position = k.position
 )
-SELECT position, period, price, sum(exposure) AS exposure, sum(units) AS units,
-       sum(feature) AS feature, sum(display) AS display
+SELECT position, period, price, sum(exposure) AS exposure, sum(share) AS share,
+       sum(units) AS units, sum(feature) AS feature, sum(display) AS display
 FROM (
-    SELECT position, period, price, exposure, units, exposure * feature AS feature,
-           exposure * display AS display FROM priced
+    SELECT p.position, period, round(exact / coalesce(ratio, 1))::BIGINT AS price,
+           exposure, share, units, exposure * feature AS feature,
+           exposure * display AS display
+    FROM priced p LEFT JOIN demand_store_price r
+      ON r.store_id = $store AND r.position = p.position
     UNION ALL SELECT * FROM demand_cells
 ) GROUP BY ALL
 """
@@ -133,10 +159,12 @@ def fill_cells(session: Session, category: str) -> StoreDemand:
     """Fill ``demand_cells`` from the receipts of one category.
 
     ``position`` is a product's place in the panel, ``period`` counts days since 1970 and
-    ``price`` cents; ``feature`` and ``display`` are weighted by exposure. A price is the
-    calendar's, else what was paid that day, else the last one known in that store, else
-    the product's median. Without ``inventory_status`` everything counts as in stock;
-    without a substitution posterior nothing stands in for anything.
+    ``price`` cents; ``feature`` and ``display`` are weighted by exposure, ``share`` is the
+    exposure of a usual day. A price is that of a past sale, else the calendar's unless
+    receipts paid something else, else what was paid that day, else the last one known in
+    that store, else the product's median; a store's usual distance to the chain is taken off.
+    Without ``inventory_status`` everything counts as in stock; without a substitution
+    posterior nothing stands in for anything.
 
     Raises
     ------
@@ -147,7 +175,7 @@ def fill_cells(session: Session, category: str) -> StoreDemand:
     known = session.sql(_KNOWN, {"category": category}).fetchall()[0][0]
     as_of = min(known or panel.as_of, panel.as_of)
     session.execute(_SOLD, {"category": category})
-    for statement in (_CALENDAR, _USUAL, _CELLS):
+    for statement in (_CALENDAR, _USUAL, _LEVELS, _CELLS):
         session.execute(statement)
     rates, matrix = _arrival_rates(session, panel), _substitution_rates(session, panel)
     # Intervals of a mean open day: a rate is per interval, and stores trade unequal hours.
@@ -160,6 +188,7 @@ def fill_cells(session: Session, category: str) -> StoreDemand:
         day, position = np.nonzero(exposure)
         period = clock.days.astype(np.int64)[day]
         columns = {"position": position, "period": period, "exposure": exposure[day, position]}
+        columns["share"] = share[at][position]
         session.connection.register("store_exposure", pa.table(columns))
         session.execute(_ADD, {"store": store.store_id})
     return demand
@@ -262,18 +291,6 @@ def open_by_weekday(session: Session, demand: StoreDemand) -> Floats:
     for store, day, share in rows:
         opened[day, number[store]] = share
     return opened
-
-
-def units_per_transaction(session: Session, category: str, products: Sequence[str]) -> Floats:
-    """(n,) units a receipt that holds the product holds of it; NaN where it never sold."""
-    known = dict(
-        session.sql(
-            "SELECT product_id, sum(units) / sum(transactions) FROM interval_sales"
-            " WHERE category = $category GROUP BY ALL",
-            {"category": category},
-        ).fetchall()
-    )
-    return np.array([known.get(name, np.nan) for name in products], np.float64)
 
 
 # Receipts of a day on which every store trades; a chance of the cold start is one of them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from retail_assets.assets.demand_receipts import (
     fill_cells,
     open_by_weekday,
     prior_level,
-    units_per_transaction,
 )
 from retail_assets.errors import ModelError
 from retail_assets.warehouse import Session
@@ -33,8 +32,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEAST_EXPOSURE = 0.02
-"""Days on which fewer of the usual customers found the product say nothing of it; a sale
+"""Rows in which fewer of their usual customers found the product say nothing of it; a sale
 that sold out sooner is taken to have lasted this long: its first rush is not its pace."""
+
+LEAST_TIMED = 0.5
+"""Share of past sales whose end is known, below which those left would be the slow ones."""
 
 PROMO = ("feature", "display", "in_sale")
 
@@ -81,8 +83,6 @@ class CategoryDemand:
         Last business day known.
     by_sale : bool
         There are no receipts: a row is a past sale of a product, not a day.
-    units_per_transaction : (n,) float64
-        NaN where nothing sold.
     open_share : (7, n) float64
         Share of the product's demand that lives where stores trade on that weekday
         (0 = Monday), as in the last eight weeks.
@@ -99,7 +99,6 @@ class CategoryDemand:
     rows: DemandRows
     as_of: date
     by_sale: bool
-    units_per_transaction: Floats
     open_share: Floats
     country_share: Mapping[str, float]
     sale_promo: Floats
@@ -189,17 +188,6 @@ def future(
     )
 
 
-def at_prices(
-    data: CategoryDemand, rows: DemandRows, price_cents: ArrayLike, rel_price: ArrayLike
-) -> DemandRows:
-    """The same rows at other prices, (r,) or scalar; the discount from MSRP follows."""
-    price = np.broadcast_to(np.asarray(price_cents, np.float64), rows.product.shape)
-    relative = np.broadcast_to(np.asarray(rel_price, np.float64), rows.product.shape)
-    discount = 1.0 - price / data.items.msrp_cents[rows.product]
-    features = {**rows.features, "discount_from_msrp": discount}
-    return replace(rows, price_cents=price, rel_price=relative, features=features)
-
-
 def _telling(promo: Floats) -> Ints:
     """Promotion columns that move, each movement once: leaflets often are the sales."""
     kept: list[int] = []
@@ -250,7 +238,8 @@ def _coded(values: Sequence[Any]) -> Floats:
     """Numbers as they are; texts by their place in the alphabet; NaN where there is none."""
     known = [None if v in (None, "") else str(v) for v in values]
     try:
-        return np.array([np.nan if v is None else float(v) for v in known], np.float64)
+        numbers = np.array([np.nan if v is None else float(v) for v in known], np.float64)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
     except ValueError:
         texts = sorted({v for v in known if v is not None})
         code = {text: float(at) for at, text in enumerate(texts)}
@@ -264,7 +253,8 @@ SELECT sale_id, product_id, starts_at::DATE - DATE '1970-01-01' AS since,
                 starts_at::DATE) - DATE '1970-01-01' AS until,
        round(100 * price)::DOUBLE AS price, 100 * avg(price) OVER (PARTITION BY sale_id) AS usual,
        ln(nullif(units_available, 0)) AS log_units_available, exposures, units_sold,
-       epoch(ends_at - starts_at) AS seconds, epoch(sold_out_at - starts_at) AS seconds_sold
+       nullif(units_available, 0) AS units_available, epoch(ends_at - starts_at) AS seconds,
+       epoch(sold_out_at - starts_at) AS seconds_sold
 FROM sale_events WHERE price > 0
 """
 _ROWS = f"""
@@ -274,7 +264,7 @@ SELECT c.position, c.period, c.price, c.exposure, c.units, feature / c.exposure 
 FROM demand_cells c LEFT JOIN (
     SELECT * EXCLUDE (price) FROM ({_PAST}) JOIN panel_products USING (product_id)
 ) s ON s.position = c.position AND c.period BETWEEN since AND until
-WHERE c.exposure >= {LEAST_EXPOSURE} AND c.price IS NOT NULL
+WHERE c.exposure >= {LEAST_EXPOSURE} * c.share AND c.price IS NOT NULL
 QUALIFY row_number() OVER (
     PARTITION BY c.position, c.period, c.price ORDER BY since DESC NULLS LAST, sale_id) = 1
 ORDER BY c.position, c.period, c.price
@@ -319,7 +309,6 @@ def _from_receipts(session: Session, items: Items) -> CategoryDemand:
         rows,
         demand.as_of,
         by_sale=False,
-        units_per_transaction=units_per_transaction(session, items.category, items.products),
         open_share=open_share,
         country_share=countries,
         sale_promo=rows.promo[in_sale].mean(axis=0) if in_sale.any() else np.zeros(len(moves)),
@@ -330,7 +319,8 @@ def _from_receipts(session: Session, items: Items) -> CategoryDemand:
 _SALES = f"""
 SELECT product_id, since, price, units_sold, price / usual AS rel_price, log_units_available,
        exposures, coalesce(seconds / 86400, 1) AS days, seconds_sold / nullif(seconds, 0) AS lasted,
-       until FROM ({_PAST}) JOIN products USING (product_id)
+       until, seconds_sold IS NULL AND units_sold >= units_available AS untimed
+FROM ({_PAST}) JOIN products USING (product_id)
 WHERE category = $category AND units_sold IS NOT NULL AND coalesce(seconds, 1) > 0
 ORDER BY product_id, since, sale_id
 """
@@ -341,10 +331,18 @@ def _from_sales(session: Session, items: Items) -> CategoryDemand | None:
     from retail_assets.models.demand.rows import DemandRows
 
     past = session.sql(_SALES, {"category": items.category}).fetchnumpy()
-    product = items.position(past.pop("product_id"))
-    if not len(product):
+    every = items.position(past.pop("product_id"))
+    if not len(every):
         return None
     found = _columns(past)
+    # Sold out, but not when: what was wanted is unknown, and at least what was sold.
+    told = found.pop("untimed") != 1
+    if told.mean() < LEAST_TIMED:
+        raise ModelError(
+            f"category {items.category}: {int((~told).sum())} of {len(told)} past sales sold out"
+            " without a sold_out_at; land when they did, or demand cannot be told from stock"
+        )
+    product, found = every[told], {name: values[told] for name, values in found.items()}
     period = found["since"].astype(np.int64)
     lasted = np.where(np.isnan(found["lasted"]), 1.0, found["lasted"])
     rows = DemandRows(
@@ -364,8 +362,8 @@ def _from_sales(session: Session, items: Items) -> CategoryDemand | None:
     n = len(items.products)
     last = date.fromordinal(date(1970, 1, 1).toordinal() + int(found["until"].max()))
     return CategoryDemand(
-        items.category, items, rows, last, True, np.full(n, np.nan), np.ones((7, n)), {},
-        np.zeros(0), 0,
+        items.category, items, rows, last, True, np.ones((7, n)), {},
+        np.zeros(0), int((~told).sum()),
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def of_fit(session: Session, data: CategoryDemand, result: DemandFit) -> dict[st
         "coefficients": model.to_json(),
         "features": list(trees.names) if trees else [],
         "thresholds": trees.thresholds().tolist() if trees else [],
-        "elasticity": _known(result.tested.latest(model.name, "elasticity")),
+        "elasticity": _elasticity(data, result),
         "elasticity_reference": _known(slope.value) if slope.identified else None,
         "elasticity_se": _known(slope.se),
         "residual_price_variance": slope.residual_variance,
@@ -135,6 +135,21 @@ def of_fit(session: Session, data: CategoryDemand, result: DemandFit) -> dict[st
     kinds |= {"thresholds": pa.list_(pa.float64())}
     first = {name: pa.array([value], kinds.get(name)) for name, value in one.items()}
     return {"demand_model": pa.table(first), "demand_backtest": _backtest_rows(data, result)}
+
+
+def _elasticity(data: CategoryDemand, result: DemandFit) -> float | None:
+    """Of the stored model over the last four weeks known; None where prices tell nothing."""
+    from retail_assets.models.demand.elasticity import model_elasticity, rivals_of
+
+    model, rows = result.model, data.rows
+    if not model.identified:
+        return None
+    last = rows.take(rows.period > rows.period.max() - HORIZON_DAYS)
+    numbered = model.numbered(last)
+    grown = model.grown(numbered)
+    return _known(
+        model_elasticity(lambda r: np.exp(grown.log_mean(r)), numbered, rivals=rivals_of(last))
+    )
 
 
 def _figures(result: DemandFit) -> dict[str, float | None]:
@@ -184,8 +199,8 @@ def describe_fit(
         "residual price variance": slope.residual_variance,
         **figures,
     }
-    own = result.tested.latest(model.name, "elasticity")
-    if not np.isnan(own):
+    own = _elasticity(data, result)
+    if own is not None:
         fitted["elasticity"] = own
     if slope.identified:
         fitted["elasticity_reference"] = slope.value
@@ -280,7 +295,7 @@ def _day(days: Any) -> date:
 
 
 def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return float(value) if np.isfinite(value) else None
 
 
 def _shown(value: float) -> object:

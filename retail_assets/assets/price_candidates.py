@@ -50,6 +50,7 @@ calendar AS (
 )
 SELECT s.product_id, s.starts_at, s.ends_at, s.units_available, s.candidate_prices,
        coalesce(s.exposures, 0) AS exposures, p.name, p.category,
+       round(100 * s.price)::BIGINT AS fixed_price_cents,
        round(100 * p.unit_cost)::BIGINT AS unit_cost_cents,
        round(100 * p.msrp)::BIGINT AS msrp_cents,
        round(100 * p.original_price)::BIGINT AS original_price_cents,
@@ -177,6 +178,8 @@ def candidate_prices_of(
 
 def _prices(sale_id: str, row: dict[str, Any], goals: PricingGoals) -> set[int]:
     where = f"sale_events, sale {sale_id}, product {row['product_id']}"
+    if row["fixed_price_cents"]:  # decided already: part of the sale, but no longer a choice
+        return {row["fixed_price_cents"]}
     if (row["candidate_prices"] or "").strip():
         return _listed(where, row["candidate_prices"])
     start = row["msrp_cents"] or row["original_price_cents"]

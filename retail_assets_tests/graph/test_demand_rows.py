@@ -47,7 +47,9 @@ def paid(store: str, product: str, at: int) -> int | None:
     if product == "late":
         return 500 if store == "paris" and at >= LAUNCH else None
     if product == "dark" or store == "paris":
-        return {"dark": 390, "milk": 310}[product]
+        if product == "dark":  # a little off the calendar: vouchers and rounding
+            return 345 if store == "paris" and at in (10, 11, 12) else 390
+        return 310
     if at in (0, 5):
         return None
     return 250 if at in (2, 3, 4) else 300
@@ -268,6 +270,19 @@ def test_a_store_of_its_own_price_is_a_row_of_its_own(bars):
     assert sorted(featured.period - (FIRST - EPOCH).days) == [10, 11, 12]
 
 
+def test_receipts_that_pay_far_from_the_calendar_are_believed(retailer):
+    with retailer.session() as session:
+        session.sql("FROM price_calendar")
+        session.execute("CREATE TEMP TABLE listed AS FROM price_calendar")
+        session.connection.execute(
+            "CREATE OR REPLACE TEMP VIEW price_calendar AS "
+            "SELECT * REPLACE (8.0 AS regular_price, NULL::DECIMAL(18,4) AS offer_price) FROM listed"
+        )
+        rows = demand_rows.load(session, "bars").rows
+    dark = rows.take(rows.product == rows.products.index("dark"))
+    assert set(dark.price_cents[dark.units > 0]) <= {390.0, 345.0, 300.0}
+
+
 def test_without_a_calendar_the_price_paid_counts_then_the_last_then_the_usual(bars):
     same(of(bars, "milk", 1), {310: (0.5, 3), 300: (0.5, 3)})
     # Lisbon sold none: on day 5 its price was still 250, on day 0 nobody knew any.
@@ -318,9 +333,6 @@ def test_a_product_never_sold_has_a_prior_and_the_others_none(bars):
     # Two receipts a day in each shop, 1.5 units on a line, one receipt in ten.
     assert prior["new"] == pytest.approx(0.1 * 4 * 1.5)
     assert np.isnan([prior[name] for name in ("dark", "milk", "late")]).all()
-    units = dict(zip(bars.rows.products, bars.units_per_transaction, strict=True))
-    assert units["dark"] == pytest.approx(1.5)
-    assert np.isnan(units["new"])
 
 
 def test_days_to_come_are_described_as_past_ones_were(retailer, bars):
@@ -342,7 +354,7 @@ def test_days_to_come_are_described_as_past_ones_were(retailer, bars):
     np.testing.assert_allclose(rows.features["weekday"], [6, 0, 1] * 2)
     assert (everyday.promo == 0).all()
     assert np.isnan(everyday.rel_price).all()
-    moved = demand_rows.at_prices(bars, rows, 350, 0.9)
+    moved = rows.at_price(np.full(len(rows), 350.0), np.full(len(rows), 0.9))
     np.testing.assert_allclose(moved.features["discount_from_msrp"][:3], 0.125)
     np.testing.assert_allclose(moved.rel_price, 0.9)
 

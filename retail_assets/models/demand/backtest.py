@@ -232,6 +232,8 @@ def _why(
     parts = [
         f"{price} has the lowest deviance ({_deviance(tested, price):.3g}) of the models that"
         " answer to prices and never sell more at a higher one"
+        if able
+        else f"{price} is used although every model sold more at some higher price in the backtest"
     ]
     slope = f"{reference.value:.2f} +- {1.96 * reference.se:.2f}"
     if not reference.identified:

@@ -87,7 +87,8 @@ class Boosted:
         splits = self.booster.trees_to_dataframe()
         place = f"f{self.names.index(RELATIVE)}"
         own = splits.loc[splits["Feature"] == place, "Split"].to_numpy(np.float32)
-        return np.asarray(np.unique(own), np.float64)
+        # a split of missing against present is kept as a threshold below zero
+        return np.asarray(np.unique(own[own > 0]), np.float64)
 
     def to_ubj(self) -> bytes:
         """The trees in xgboost's binary JSON."""

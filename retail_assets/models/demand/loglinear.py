@@ -129,7 +129,11 @@ def fit_loglinear(
         No rows to fit.
     """
     kept = rows.exposure * rows.days > 0
-    kept &= (rows.units > 0) if kind == "ols" else ~np.isnan(rows.units)
+    kept &= ~np.isnan(rows.units)
+    sold = np.bincount(rows.series, np.where(kept, rows.units, 0.0))
+    seen = np.bincount(rows.series, np.where(kept, rows.exposure * rows.days, 0.0))
+    # a series that never sold has no finite level; its estimate below is half a unit
+    kept &= (rows.units if kind == "ols" else sold[rows.series]) > 0
     used = rows.take(kept)
     if len(used) == 0:
         raise ValueError("no sales to fit a demand model on")
@@ -137,7 +141,12 @@ def fit_loglinear(
         used = replace(used, rel_price=np.full(len(used), np.nan))
     fit = _Fit(used, kind, period_effects, None if nuisance is None else nuisance[kept])
     fit.run()
-    return fit.result(rows)
+    found = fit.result(rows)
+    never = np.zeros(len(found.level), bool)
+    never[: len(sold)] = (sold == 0) & (seen > 0)
+    level = found.level.copy()
+    level[never] = np.log(0.5 / seen[never[: len(seen)]])
+    return replace(found, level=level, with_history=found.with_history | never)
 
 
 class _Fit:
@@ -184,7 +193,9 @@ class _Fit:
         self.by_period, self.slopes_fixed = False, True
         self.effect[:], self.gamma[self.lasting :] = 0.0, 0.0
         self.gamma[0] = min(self.gamma[0], 0.0)
-        self.beta[:, 0] = np.minimum(self.beta[:, 0], -LEAST_RESPONSE - self.gamma[0])
+        # outside a sale the own slope answers alone, inside with the relative one
+        highest = min(-LEAST_RESPONSE - self.gamma[0], 0.0)
+        self.beta[:, 0] = np.minimum(self.beta[:, 0], highest)
         self._solve()
 
     def _solve(self) -> None:

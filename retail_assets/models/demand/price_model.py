@@ -28,6 +28,8 @@ class PriceModel:
         Name of the model in the backtest.
     products : tuple of n str
         Products as numbered in the fit; each is a series of its own.
+    promo_names : tuple of str
+        Promotions the fit knew; others are left out, missing ones are zero.
     margin : LogLinear
     boosted : Boosted or None
         Trees; None for a log-linear champion.
@@ -45,6 +47,7 @@ class PriceModel:
 
     name: str
     products: tuple[str, ...]
+    promo_names: tuple[str, ...]
     margin: LogLinear
     boosted: Boosted | None
     recent: Floats
@@ -79,6 +82,8 @@ class PriceModel:
         if rows.prior_level is not None:
             prior[number] = rows.prior_level
         every = (*self.products, *new)
+        columns = dict(zip(rows.promo_names, rows.promo.T, strict=True))
+        promo = [columns.get(name, np.zeros(len(rows))) for name in self.promo_names]
         shared = self._pooled(every, prior)[product]
         features = dict(rows.features)
         if PRODUCT in features:
@@ -92,6 +97,8 @@ class PriceModel:
             product=product,
             series=product,
             features=features,
+            promo=np.column_stack(promo) if promo else np.zeros((len(rows), 0)),
+            promo_names=self.promo_names,
             prior_level=prior,
         )
 
@@ -126,9 +133,11 @@ class PriceModel:
             wide = np.append(own, np.full(extra, otherwise))
             return np.asarray(np.where(shared, own[home], wide), np.float64)
 
+        # an expected level is that at the list price
         count = np.maximum(np.bincount(rows.product, minlength=n), 1)
-        price = np.bincount(rows.product, np.log(rows.price_cents), minlength=n) / count
-        reference = np.append(margin.reference, price[len(self.products) :])
+        listed = np.bincount(rows.product, list_price(rows) + CENTRE, minlength=n) / count
+        reference = np.append(margin.reference, np.zeros(extra))
+        reference = np.where(history, reference, listed)
         promo = np.vstack([margin.promo, np.tile(margin.promo.mean(axis=0), (extra, 1))])
         lowest, highest = self._range(rows, shared, extra)
         wider = replace(
@@ -170,6 +179,7 @@ class PriceModel:
         found: dict[str, Any] = {
             "name": self.name,
             "products": list(self.products),
+            "promo_names": list(self.promo_names),
             "margin": _plain(asdict(self.margin)),
             "recent": self.recent.tolist(),
             "total_matters": self.total_matters,
@@ -217,6 +227,7 @@ class PriceModel:
         return PriceModel(
             found["name"],
             tuple(found["products"]),
+            tuple(found["promo_names"]),
             margin,
             boosted,
             np.array(found["recent"], np.float64),
@@ -249,6 +260,7 @@ def price_model(
     return PriceModel(
         name=name,
         products=past.products,
+        promo_names=past.promo_names,
         margin=margin,
         boosted=fitted.boosted.get(name),
         recent=recent,
@@ -261,10 +273,21 @@ def price_model(
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+    """Arrays as lists, NaN as null: strict readers of JSON know no NaN."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return plain(value.tolist())
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        return None if isinstance(value, float) and np.isnan(value) else value
+
+    return {name: plain(value) for name, value in values.items()}
 
 
 def _array(name: str, value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    return np.array(value, bool if name == "with_history" else np.float64)
+    if name == "with_history":
+        return np.array(value, bool)
+    if isinstance(value, list):
+        return np.array(value, np.float64)
+    return np.nan if value is None else value
