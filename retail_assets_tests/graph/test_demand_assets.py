@@ -1,5 +1,6 @@
 """The demand group through its assets, on real Delta tables: a till, and a flash-sale site."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from retail_assets.assets import demand, demand_curve_tables, demand_rows, demand_tables
 from retail_assets.checks import demand_checks
+from retail_assets.errors import ModelError
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 
@@ -32,65 +34,89 @@ def run(warehouse: Warehouse, assets: list, category: str) -> dg.ExecuteInProces
     return done
 
 
-@pytest.fixture(scope="module")
-def till(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """One shop, four bars, prices that move by themselves every few weeks, a sale to come."""
-    home = tmp_path_factory.mktemp("till")
+def shop(
+    home: Path, *, days: int = DAYS, levels: tuple[float, ...] = (1.0,), calendar: str = "weekly"
+) -> Warehouse:
+    """Four bars, prices that move by themselves every week, one store per price level.
+
+    ``calendar`` is weekly (every price is in it) or standing (the list price until further
+    notice; then every fifth week's prices are a past sale's).
+    """
     warehouse = Warehouse(Settings(home=home, landing=home))
     rng = np.random.default_rng(5)
-    sales, lines, calendar, days = [], [], [], []
+    sales, lines, prices, opened_days, events = [], [], [], [], []
     price = dict(PRODUCTS)
-    for at in range(DAYS):
+    for at in range(days):
         day = FIRST + timedelta(days=at)
         opened = pd.Timestamp(day, tz="UTC") + pd.Timedelta(hours=9)
-        days.append(
-            {"store_id": "shop", "business_date": day, "open_at": opened,
-             "close_at": opened + pd.Timedelta(hours=8), "n_intervals": 8, "grain_minutes": 60,
-             "source": "hours"}
-        )  # fmt: skip
+        in_sale = calendar == "standing" and at // 7 % 5 == 4
         for product, usual in PRODUCTS.items():
             if at % 7 == 0:
-                price[product] = usual - 20 * int(rng.integers(0, 6))
-                calendar.append(
-                    {"product_id": product, "valid_from": day,
-                     "valid_to": day + timedelta(days=6), "regular_price": price[product] / 100}
-                )  # fmt: skip
-            busy = 1.6 if day.weekday() == 5 else 1.0
-            mean = 30 * busy * (price[product] / usual) ** ELASTICITY
-            for hour in range(8):
-                n = int(rng.poisson(mean / 8))
-                if n == 0:
-                    continue
-                when = opened + pd.Timedelta(hours=hour)
-                sales.append(
-                    {"store_id": "shop", "product_id": product, "category": "bars",
-                     "business_date": day, "interval_start": when, "interval_of_day": hour,
-                     "grain_minutes": 60, "transactions": n, "units": float(n),
-                     "net_cents": n * price[product]}
-                )  # fmt: skip
-                lines.append(
-                    {"transaction_id": f"{product}-{at}-{hour}", "line_number": 1,
-                     "store_id": "shop", "sold_at": when, "business_date": day,
-                     "product_id": product, "category": "bars", "quantity": float(n),
-                     "unit_price": price[product] / 100, "net_amount": n * price[product] / 100,
-                     "line_type": "sale", "source_file": "pos/a.csv",
-                     "source_row": len(lines) + 2}
-                )  # fmt: skip
-    span = (FIRST, FIRST + timedelta(days=DAYS - 1))
+                moves = calendar == "weekly" or in_sale
+                price[product] = usual - 20 * int(rng.integers(0, 6)) * moves
+                end = day + timedelta(days=6)
+                if calendar == "weekly":
+                    prices.append({"product_id": product, "valid_from": day, "valid_to": end,
+                                   "regular_price": price[product] / 100})  # fmt: skip
+                if in_sale:
+                    start = datetime(day.year, day.month, day.day)
+                    events.append({"sale_id": f"sale_{at}", "product_id": product,
+                                   "starts_at": start, "ends_at": start + timedelta(days=7),
+                                   "units_available": 999, "price": price[product] / 100,
+                                   "units_sold": 1})  # fmt: skip
+        for number, level in enumerate(levels):
+            opened_days.append(
+                {"store_id": f"shop_{number}", "business_date": day, "open_at": opened,
+                 "close_at": opened + pd.Timedelta(hours=8), "n_intervals": 8,
+                 "grain_minutes": 60, "source": "hours"}
+            )  # fmt: skip
+            for product, usual in PRODUCTS.items():
+                paid = round(price[product] * level)
+                busy = 1.6 if day.weekday() == 5 else 1.0
+                mean = 30 * busy * (paid / usual) ** ELASTICITY
+                for hour in range(8):
+                    n = int(rng.poisson(mean / 8))
+                    if n:
+                        row = {"store_id": f"shop_{number}", "business_date": day,
+                               "product_id": product, "category": "bars"}  # fmt: skip
+                        when = opened + pd.Timedelta(hours=hour)
+                        sales.append(row | {"interval_start": when, "interval_of_day": hour,
+                                            "grain_minutes": 60, "transactions": n,
+                                            "units": float(n), "net_cents": n * paid})  # fmt: skip
+                        lines.append(row | {
+                            "transaction_id": f"{product}-{at}-{hour}", "line_number": 1,
+                            "sold_at": when, "quantity": float(n), "unit_price": paid / 100,
+                            "net_amount": n * paid / 100, "line_type": "sale",
+                            "source_file": "pos/a.csv", "source_row": len(lines) + 2})  # fmt: skip
+    if calendar == "standing":
+        prices = [{"product_id": p, "valid_from": FIRST, "valid_to": None,
+                   "regular_price": c / 100} for p, c in PRODUCTS.items()]  # fmt: skip
+    span = (FIRST, FIRST + timedelta(days=days - 1))
+    stores = {"store_id": [f"shop_{k}" for k in range(len(levels))], "timezone": "Europe/Paris"}
+    with warehouse.session() as session:
+        put(session, "stores", pd.DataFrame(stores))
+        put(session, "products", pd.DataFrame(
+            {"product_id": list(PRODUCTS), "name": list(PRODUCTS), "category": "bars",
+             "unit_cost": 1.5, "msrp": [c / 100 for c in PRODUCTS.values()]}))  # fmt: skip
+        put(session, "trading_days", pd.DataFrame(opened_days), span)
+        put(session, "interval_sales", pd.DataFrame(sales), span)
+        put(session, "pos_lines", pd.DataFrame(lines), span)
+        put(session, "price_calendar", pd.DataFrame(prices))
+        if events:
+            put(session, "sale_events", pd.DataFrame(events))
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def till(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """One shop with a sale to come."""
+    warehouse = shop(tmp_path_factory.mktemp("till"))
     start = datetime(2026, 6, 30)
     coming = pd.DataFrame(
         {"sale_id": "summer", "product_id": list(PRODUCTS), "starts_at": start,
          "ends_at": start + timedelta(days=2, hours=23), "units_available": 200, "exposures": 1}
     )  # fmt: skip
     with warehouse.session() as session:
-        put(session, "stores", pd.DataFrame({"store_id": ["shop"], "timezone": ["Europe/Paris"]}))
-        put(session, "products", pd.DataFrame(
-            {"product_id": list(PRODUCTS), "name": list(PRODUCTS), "category": "bars",
-             "unit_cost": 1.5, "msrp": [c / 100 for c in PRODUCTS.values()]}))  # fmt: skip
-        put(session, "trading_days", pd.DataFrame(days), span)
-        put(session, "interval_sales", pd.DataFrame(sales), span)
-        put(session, "pos_lines", pd.DataFrame(lines), span)
-        put(session, "price_calendar", pd.DataFrame(calendar))
         put(session, "sale_events", coming)
     return warehouse
 
@@ -234,3 +260,100 @@ def test_a_site_without_receipts_learns_from_its_past_sales(site):
     error = (own["demand"] - truth).abs()[inside].sum() / truth[inside].sum()
     assert inside.mean() > 0.7  # discounts that were never given are flagged
     assert error < 0.15
+
+
+def slope_of(warehouse: Warehouse):
+    with warehouse.session() as session:
+        return demand_tables.fit(demand_rows.load(session, "bars")).reference
+
+
+@pytest.mark.parametrize("levels", [(1.0, 1.0), (1.0, 0.9), (1.0, 0.7)])
+def test_a_store_that_is_always_cheaper_does_not_hide_what_prices_do(tmp_path, levels):
+    slope = slope_of(shop(tmp_path, days=112, levels=levels))
+    assert slope.identified
+    assert slope.value == pytest.approx(ELASTICITY, abs=0.3)
+
+
+def test_a_sales_own_price_beats_the_list_price_until_further_notice(tmp_path):
+    slope = slope_of(shop(tmp_path, calendar="standing"))
+    assert slope.identified
+    assert slope.value == pytest.approx(ELASTICITY, abs=2.5 * slope.se)
+
+
+@pytest.mark.parametrize("days", [1, 3, 14])
+def test_a_few_days_identify_no_price_response(tmp_path, days):
+    warehouse = shop(tmp_path, days=days)
+    assert not slope_of(warehouse).identified
+    run(warehouse, [demand.fit_demand, demand.draw_demand_curves], "bars")
+    with warehouse.session() as session:
+        flags = session.sql("SELECT DISTINCT flag FROM demand_curves").fetchall()
+    assert flags == [("unidentified",)]
+
+
+def test_a_new_product_sells_its_expected_units_at_its_list_price(till):
+    new = {"product_id": "gift", "name": "gift", "category": "bars", "unit_cost": 5, "msrp": 12.0}
+    with till.session() as session:
+        data = demand_rows.load(session, "bars")
+        model = demand_tables.fit(data).model
+        known = session.sql("SELECT * EXCLUDE (source_file, source_row) FROM products").df()
+        put(session, "products", pd.concat([known, pd.DataFrame([new])]))
+    with till.session() as session:
+        wider = demand_rows.load(session, "bars")
+        prior = np.full(len(wider.rows.products), np.nan)
+        prior[wider.rows.products.index("gift")] = 18.0
+        day = date(2026, 7, 6)
+        window = demand_rows.future(session, wider, ["gift"], day, day, [1200])
+        put(session, "products", known)
+    rows = model.numbered(replace(window, prior_level=prior))
+    mean = float(np.exp(model.grown(rows).log_mean(rows))[0])
+    assert mean == pytest.approx(18.0, rel=0.25)  # a Monday is quieter than the mean day
+
+
+def test_sales_that_sold_out_without_a_time_are_refused(site, tmp_path):
+    warehouse = Warehouse(Settings(home=tmp_path, landing=tmp_path))
+    with site.session() as session:
+        products = session.sql("SELECT * EXCLUDE (source_file, source_row) FROM products").df()
+        events = session.sql("SELECT * EXCLUDE (source_file, source_row) FROM sale_events").df()
+    gone = events.assign(units_sold=events["units_available"], sold_out_at=None)
+    with warehouse.session() as session:
+        put(session, "products", products)
+        put(session, "sale_events", gone)
+        with pytest.raises(ModelError, match=r"category shoes: .* sold out without a sold_out_at"):
+            demand_rows.load(session, "shoes")
+
+
+@pytest.mark.parametrize("hours", [24, 36])
+def test_a_sale_lasts_as_long_as_it_lasts(site, tmp_path, hours):
+    """From noon: days that hold a part of it are not whole days."""
+    warehouse = Warehouse(Settings(home=tmp_path, landing=tmp_path))
+    with site.session() as session:
+        products = session.sql("SELECT * EXCLUDE (source_file, source_row) FROM products").df()
+        events = session.sql("SELECT * EXCLUDE (source_file, source_row) FROM sale_events").df()
+    last = events["sale_id"] == "sale_39"
+    noon = events["starts_at"] + pd.Timedelta(hours=12)
+    events.loc[last, "starts_at"] = noon[last]
+    events.loc[last, "ends_at"] = noon[last] + pd.Timedelta(hours=hours)
+    with warehouse.session() as session:
+        put(session, "products", products)
+        put(session, "sale_events", events)
+        data = demand_rows.load(session, "shoes")
+        model = demand_tables.fit(data).model
+        names, drawn = demand_curve_tables.curves(session, data, model)["sale_39"]
+    msrp = dict(zip(products["product_id"], products["msrp"].astype(float), strict=True))
+    listed = np.array([msrp[names[at]] for at in drawn.candidate])
+    truth = 60 * (listed / 120) ** -0.5 * (drawn.price_cents / 100 / listed) ** -1.8 * hours / 72
+    inside = ~drawn.extrapolated
+    assert drawn.demand[inside].sum() == pytest.approx(truth[inside].sum(), rel=0.1)
+
+
+def test_a_site_without_a_coming_sale_has_no_curves_and_no_fault(site, tmp_path):
+    warehouse = Warehouse(Settings(home=tmp_path, landing=tmp_path))
+    with site.session() as session:
+        products = session.sql("SELECT * EXCLUDE (source_file, source_row) FROM products").df()
+        events = session.sql("SELECT * EXCLUDE (source_file, source_row) FROM sale_events").df()
+    with warehouse.session() as session:
+        put(session, "products", products)
+        put(session, "sale_events", events[events["price"].notna()])
+    run(warehouse, [demand.fit_demand, demand.draw_demand_curves], "shoes")
+    with warehouse.session() as session:
+        assert session.sql("SELECT count(*) FROM demand_curves").fetchall() == [(0,)]

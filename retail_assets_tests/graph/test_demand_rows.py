@@ -276,7 +276,7 @@ def test_receipts_that_pay_far_from_the_calendar_are_believed(retailer):
         session.execute("CREATE TEMP TABLE listed AS FROM price_calendar")
         session.connection.execute(
             "CREATE OR REPLACE TEMP VIEW price_calendar AS "
-            "SELECT * REPLACE (8.0 AS regular_price, NULL::DECIMAL(18,4) AS offer_price) FROM listed"
+            "SELECT * REPLACE (8.0 AS regular_price, NULL::DECIMAL AS offer_price) FROM listed"
         )
         rows = demand_rows.load(session, "bars").rows
     dark = rows.take(rows.product == rows.products.index("dark"))
