@@ -145,6 +145,7 @@ class _Run:
             for category in sorted({*stale, *(c for c, _ in coming)} | self._without_demand())
         ]
         jobs += [("prices", f"prices of {s}", s) for s in sorted({s for _, s in coming})]
+        jobs += [("decisions", f"what {s} charged", s) for s in self._sales_begun()]
         for name, what, partition in jobs:
             try:
                 self._job(name, what, partition=partition)
@@ -207,6 +208,18 @@ class _Run:
         self.instance.add_dynamic_partitions("category", sorted({c for c, _ in rows}))
         self.instance.add_dynamic_partitions("sale", sorted({sale for _, sale in rows}))
         return rows
+
+    def _sales_begun(self) -> list[str]:
+        """Recent sales with a recommendation of which nobody knows yet what was charged."""
+        with self.warehouse.session() as session:
+            rows = session.sql(
+                "SELECT DISTINCT occasion FROM decisions JOIN sale_events"
+                " ON sale_id = occasion AND product_id = key"
+                " WHERE kind = 'price' AND applied IS NULL AND starts_at::DATE <="
+                " (SELECT max(business_date) FROM interval_sales) AND starts_at::DATE >="
+                " (SELECT max(business_date) FROM interval_sales) - 62 ORDER BY ALL"
+            ).fetchall()
+        return [sale for (sale,) in rows]
 
     def _without_demand(self) -> set[str]:
         """Categories that have sold something and have no demand curves yet."""

@@ -52,24 +52,39 @@ def list_candidates(
             every=DAILY,
             kinds=["numba", "ortools"],
         )
-        for name in ("optimal_prices", "price_certificates", "price_frontier", "decisions")
+        for name in ("optimal_prices", "price_certificates", "price_frontier")
     ],
     partitions_def=SALES,
 )
 def price_sale(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult]:
-    """Solve the sale for every goal and keep the proof; note what was recommended."""
+    """Solve the sale for every goal and keep the proof."""
     name = context.partition_key
     with warehouse.session() as session:
         sale = tables.read(session, name)
         solved = tables.solve(sale)
         rows = tables.of_results(sale, solved)
-        rows["decisions"] = decisions(session, name, rows["optimal_prices"], context.run.run_id)
         about = describe_prices(sale, solved, warehouse.settings.currency)
         for table, frame in rows.items():
             count = session.replace(table, session.connection.from_arrow(frame), name)
             yield written(session, table, count, about.get(table))
+
+
+@dg.multi_asset(
+    name="note_decisions",
+    specs=[asset_spec("decisions", deps=("optimal_prices", *REFERENCE), every=("interval_sales",))],
+    partitions_def=SALES,
+)
+def note_decisions(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
+    """Note what was recommended; and, once it is known, what was charged."""
+    name = context.partition_key
+    with warehouse.session() as session:
+        rows = decisions(session, name, context.run.run_id)
+        count = session.replace("decisions", session.connection.from_arrow(rows), name)
+        return written(session, "decisions", count)
 
 
 # What was charged is known from the sale itself, else from the calendar once the first day of
@@ -97,8 +112,8 @@ fresh AS (
     SELECT $now::TIMESTAMPTZ AS decided_at, 'price' AS kind, $sale AS occasion,
            product_id AS key, price_cents::DOUBLE AS recommended, NULL::DOUBLE AS applied,
            1.0::DOUBLE AS propensity, $run AS run_id
-    FROM new_prices p
-    WHERE target = $used AND NOT EXISTS (
+    FROM optimal_prices p
+    WHERE sale_id = $sale AND target = $used AND NOT EXISTS (
         FROM latest l WHERE l.key = p.product_id AND l.recommended = p.price_cents)
 )
 SELECT every.* REPLACE (
@@ -109,9 +124,8 @@ ORDER BY decided_at, kind, key
 """
 
 
-def decisions(session: Session, sale_id: str, prices: pa.Table, run_id: str) -> pa.Table:
+def decisions(session: Session, sale_id: str, run_id: str) -> pa.Table:
     """Everything decided for a sale: earlier rows, and new ones where a price changed."""
-    session.connection.register("new_prices", prices)
     parameters = {
         "sale": sale_id,
         "now": datetime.now(UTC),

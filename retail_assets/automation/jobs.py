@@ -64,6 +64,11 @@ prices = dg.define_asset_job(
     dg.AssetSelection.assets(*PRICES),
     description="The best legal prices of the chosen sales, with their proof.",
 )
+decisions = dg.define_asset_job(
+    "decisions",
+    dg.AssetSelection.assets("decisions"),
+    description="What was charged in the chosen sales, beside what was recommended.",
+)
 stock_plan = dg.define_asset_job(
     "stock_plan",
     dg.AssetSelection.assets(*STOCK),
@@ -75,4 +80,15 @@ publish = dg.define_asset_job(
     description="Write retail.duckdb, the database people open.",
 )
 
-JOBS = (references, ingest, models, trials, cold_start, demand, prices, stock_plan, publish)
+JOBS = (
+    references,
+    ingest,
+    models,
+    trials,
+    cold_start,
+    demand,
+    prices,
+    decisions,
+    stock_plan,
+    publish,
+)

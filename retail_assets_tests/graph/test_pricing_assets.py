@@ -84,7 +84,10 @@ def put_curves(warehouse: Warehouse, curves, category, **changes) -> None:
             put(session, "demand_curves", part, name)
 
 
-def price(warehouse: Warehouse, assets=(pricing.list_candidates, pricing.price_sale)):
+def price(
+    warehouse: Warehouse,
+    assets=(pricing.list_candidates, pricing.price_sale, pricing.note_decisions),
+):
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("sale", [SALE])
         return dg.materialize(
@@ -217,8 +220,7 @@ def test_decisions_keep_earlier_recommendations_and_learn_what_was_applied(tmp_p
 def decided(warehouse: Warehouse) -> pd.DataFrame:
     """Decisions as a further run with the same prices would leave them."""
     with warehouse.session() as session:
-        prices = session.sql("FROM optimal_prices").to_arrow_table()
-        return pricing.decisions(session, SALE, prices, "later").to_pandas()
+        return pricing.decisions(session, SALE, "later").to_pandas()
 
 
 def test_the_calendar_says_what_was_applied_once_the_day_has_come(tmp_path):
