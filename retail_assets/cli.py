@@ -63,8 +63,9 @@ def demo(home: Path) -> None:
     from retail_assets import runner, summary
 
     settings = runner.prepare(home, None)
-    runner.run(settings, console)
+    failed = runner.run(settings, console)
     summary.show(settings, console)
+    _told(failed)
 
 
 @cli.command()
@@ -82,8 +83,15 @@ def run(landing: Path | None, home: Path, until: str | None, force: bool) -> Non
     from retail_assets import runner, summary
 
     settings = runner.prepare(home, landing)
-    runner.run(settings, console, until=until, force=force)
+    failed = runner.run(settings, console, until=until, force=force)
     summary.show(settings, console)
+    _told(failed)
+
+
+def _told(failed: list[str]) -> None:
+    """End with an error where part of a run failed."""
+    if failed:
+        raise RetailAssetsError(f"failed: {', '.join(failed)}; everything else is up to date")
 
 
 @cli.command()

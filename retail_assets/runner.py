@@ -79,8 +79,14 @@ def _without_waiting_for_the_disk() -> None:
 
 def run(
     settings: Settings, console: Console, *, until: str | None = None, force: bool = False
-) -> None:
+) -> list[str]:
     """Bring every table, or those up to ``until``, up to date with the landing folder.
+
+    Returns
+    -------
+    list of str
+        Categories and sales whose demand or prices failed, each told on the console; all
+        else is up to date.
 
     Raises
     ------
@@ -91,7 +97,7 @@ def run(
         known = ", ".join(contract.tables())
         raise RetailAssetsError(f"unknown asset {until!r}; known: {known}")
     _without_waiting_for_the_disk()
-    _Run(settings, console, until, force).all()
+    return _Run(settings, console, until, force).all()
 
 
 class _Run:
@@ -121,7 +127,8 @@ class _Run:
         selection = dg.AssetSelection.assets(self.until).upstream().required_multi_asset_neighbors()
         return {key.to_user_string() for key in selection.resolve(graph)}
 
-    def all(self) -> None:
+    def all(self) -> list[str]:
+        """Run every job; what of demand and prices failed."""
         from retail_assets.ingest.landing import affected_ranges, wait_until_quiet
 
         wait_until_quiet(self.warehouse.settings)
@@ -139,10 +146,10 @@ class _Run:
             since = last - LOOK_BACK if not self.force else first
             days = (max(first, since), last)
             self._job("cold_start", f"styles as known {days[0]} to {last}", days=days)
-        coming, failed = self._coming_sales(), []
+        coming, failed = self._coming_sales(), list[str]()
         jobs = [
             ("demand", f"demand for {category}", category)
-            for category in sorted({*stale, *(c for c, _ in coming)} | self._without_demand())
+            for category in sorted({*stale, *(c for c, _ in coming if c)} | self._without_demand())
         ]
         jobs += [("prices", f"prices of {s}", s) for s in sorted({s for _, s in coming})]
         jobs += [("decisions", f"what {s} charged", s) for s in self._sales_begun()]
@@ -151,11 +158,11 @@ class _Run:
                 self._job(name, what, partition=partition)
             except RetailAssetsError as error:  # one sale's fault is not the next one's
                 self.console.print(f"  {what:<58} failed")
-                failed.append(str(error))
+                self.console.print(f"    {error}", soft_wrap=True, markup=False)
+                failed.append(what)
         self._job("stock_plan", "stock of the coming weeks")
         self._job("publish", f"publish {self.warehouse.settings.database.name}")
-        if failed:
-            raise RetailAssetsError("; ".join(failed) + "; everything else is up to date")
+        return failed
 
     def _days_to_know(self, changed: list[tuple[date, date]]) -> list[tuple[date, date]]:
         """Days whose knowledge changed: the first changed or new day and all after it.
@@ -196,16 +203,19 @@ class _Run:
         done = self.warehouse.partitions(last) if by_category else set(every)
         return [category for category in every if category not in done]
 
-    def _coming_sales(self) -> list[tuple[str, str]]:
-        """Category and sale of every sale to come that still lacks a price."""
+    def _coming_sales(self) -> list[tuple[str | None, str]]:
+        """Category and sale of every sale to come that still lacks a price.
+
+        No category for a product nobody knows: pricing the sale says so.
+        """
         with self.warehouse.session() as session:
-            rows: list[tuple[str, str]] = session.sql(
-                "SELECT DISTINCT category, sale_id FROM sale_events JOIN products USING"
+            rows: list[tuple[str | None, str]] = session.sql(
+                "SELECT DISTINCT category, sale_id FROM sale_events LEFT JOIN products USING"
                 " (product_id) WHERE price IS NULL AND coalesce(ends_at, starts_at) >"
                 " coalesce((SELECT max(business_date) FROM interval_sales), DATE '0001-01-01')"
                 " ORDER BY ALL"
             ).fetchall()
-        self.instance.add_dynamic_partitions("category", sorted({c for c, _ in rows}))
+        self.instance.add_dynamic_partitions("category", sorted({c for c, _ in rows if c}))
         self.instance.add_dynamic_partitions("sale", sorted({sale for _, sale in rows}))
         return rows
 
@@ -266,5 +276,8 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            return (error.message if error else "failed").strip().splitlines()[0]
+            if error is None:
+                return "failed"
+            # "package.Error: what is wrong": people need the second half
+            return error.message.strip().splitlines()[0].split(f"{error.cls_name}: ", 1)[-1]
     return "failed"

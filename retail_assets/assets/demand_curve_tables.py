@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -60,27 +61,50 @@ GROUP BY ALL ORDER BY ALL
 
 @dataclass(frozen=True)
 class Occasion:
-    """A window to price: a sale, or the coming week; ``days`` is its exact length."""
+    """A window to price: a sale, or the coming week; ``days`` is its exact length.
+
+    ``relative_range`` (c, 2) is each price over the sale's mean price, at the largest and at the
+    smallest total of all its items, whatever their category; None outside a sale.
+    """
 
     sale_id: str
     first: date
     last: date
     days: float
     prices: tuple[tuple[str, int], ...]
+    relative_range: NDArray[np.float64] | None = None
 
 
 def occasions(session: Session, data: CategoryDemand) -> list[Occasion]:
-    """The coming week at ladder prices, and every sale to come that still lacks a price."""
+    """The coming week at ladder prices, and every sale to come that still lacks a price.
+
+    A sale whose prices cannot be read is left out: pricing it says why, and no other sale
+    has to wait for it.
+    """
     tomorrow = data.as_of + timedelta(days=1)
     # A site that only holds sales has no everyday.
     prices = () if data.by_sale else _everyday_prices(session, data)
     week = data.as_of + timedelta(days=WEEK)
     found = [Occasion(EVERYDAY, tomorrow, week, WEEK, prices)]
     for sale_id, first, last, days in session.sql(_COMING, {"category": data.category}).fetchall():
-        if last > data.as_of:
+        if last <= data.as_of:
+            continue
+        with suppress(ModelError):
             listed = tuple(candidate_prices_of(session, sale_id, data.category))
-            found.append(Occasion(sale_id, first, last, days, listed))
+            reach = _relative_range(session, sale_id, listed)
+            found.append(Occasion(sale_id, first, last, days, listed, reach))
     return [o for o in found if o.prices]
+
+
+def _relative_range(
+    session: Session, sale_id: str, listed: tuple[tuple[str, int], ...]
+) -> NDArray[np.float64]:
+    prices: dict[str, list[int]] = {}
+    for product, cents in candidate_prices_of(session, sale_id):
+        prices.setdefault(product, []).append(cents)
+    mean = np.array([f(p) for p in prices.values() for f in (max, min)]).reshape(-1, 2)
+    own = np.array([cents for _, cents in listed], np.float64)
+    return np.asarray(own[:, None] / mean.mean(axis=0), np.float64)
 
 
 def _everyday_prices(session: Session, data: CategoryDemand) -> tuple[tuple[str, int], ...]:
@@ -124,26 +148,9 @@ def curves(
         place = {name: at for at, name in enumerate(rows.products)}
         product = np.array([place[name] for name, _ in occasion.prices], np.int64)
         cents = np.array([cents for _, cents in occasion.prices], np.int64)
-        drawn = demand_curves(
-            grown, rows, product, cents, relative_range=_relative_range(session, occasion)
-        )
+        drawn = demand_curves(grown, rows, product, cents, relative_range=occasion.relative_range)
         found[occasion.sale_id] = (tuple(name for name, _ in occasion.prices), drawn)
     return found
-
-
-def _relative_range(session: Session, occasion: Occasion) -> NDArray[np.float64] | None:
-    """(c, 2) price over the sale's mean price, at its largest and at its smallest total.
-
-    A sale may span categories: its totals are those of all its items.
-    """
-    if occasion.sale_id == EVERYDAY:
-        return None
-    prices: dict[str, list[int]] = {}
-    for product, cents in candidate_prices_of(session, occasion.sale_id):
-        prices.setdefault(product, []).append(cents)
-    mean = np.array([f(p) for p in prices.values() for f in (max, min)]).reshape(-1, 2)
-    own = np.array([cents for _, cents in occasion.prices], np.float64)
-    return np.asarray(own[:, None] / mean.mean(axis=0), np.float64)
 
 
 def of_curves(
