@@ -91,3 +91,16 @@ def test_a_retailer_with_stylists_and_no_till_gets_its_plan(tmp_path):
         assert rejected.fetchall() == [(86, ["breaks the rule k BETWEEN 0 AND n"])]
         known = database.sql("SELECT count(DISTINCT as_of) FROM cold_start_posterior").fetchall()
     assert known == [(21,)]
+    # A sale nobody can price is told of, and stops nothing else.
+    (folder / "sale_events.csv").write_text(
+        "sale_id,product_id,starts_at,ends_at,units_available\n"
+        "autumn,unicorn,2026-09-01 00:00:00,2026-09-02 00:00:00,5\n"
+    )
+    os.utime(folder / "sale_events.csv", (1, 1))
+    again = run("run", "--landing", "landing", "--home", "h", home=tmp_path)
+    assert again.returncode == 1
+    assert "autumn: unicorn: not in products; land them" in again.stdout
+    assert "Order now" in again.stdout
+    assert again.stderr.strip() == (
+        "error: failed: prices of autumn; everything else is up to date"
+    )
