@@ -146,7 +146,13 @@ def fit_loglinear(
     never[: len(sold)] = (sold == 0) & (seen > 0)
     level = found.level.copy()
     level[never] = np.log(0.5 / seen[never[: len(seen)]])
-    return replace(found, level=level, with_history=found.with_history | never)
+    n = len(rows.products)
+    unsold = np.bincount(used.product, minlength=n) == 0
+    count = np.maximum(np.bincount(rows.product, minlength=n), 1)
+    own = np.bincount(rows.product, np.log(rows.price_cents), minlength=n) / count
+    reference = np.where(unsold & (own > 0), own, found.reference)
+    history = found.with_history | never
+    return replace(found, level=level, reference=reference, with_history=history)
 
 
 class _Fit:
@@ -330,11 +336,10 @@ class _Fit:
         np.maximum.at(high, rows.product, rows.price_cents)
         relative = float(self.gamma[0])
         told = bool(np.ptp(self.pooled[:, 0]) > 0)
-        reference = self.reference.copy()
         return LogLinear(
             kind=self.kind,
             level=level,
-            reference=reference,
+            reference=self.reference,
             lowest_cents=np.where(np.isfinite(low), low, np.nan),
             highest_cents=np.where(np.isfinite(high), high, np.nan),
             slope=self.beta[:, 0],
