@@ -21,9 +21,8 @@ Target = Literal["revenue", "margin_cents", "margin_pct", "sell_through", "weigh
 MarginKind = Literal["margin_cents", "margin_pct"]
 RESOLUTION = 1e10
 """Whole-number steps a weighted score or a margin ratio is measured in."""
-SHOWN_TOTALS = 100_000
-"""Totals up to which a sale whose total does not matter is still searched (a millisecond), so
-that its certificate holds a bound for every total."""
+SLOPES, BLOCKS = 64, 64
+"""Multipliers tried and blocks bounded to show the proof of a sale priced item by item."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +111,28 @@ def _apart(sale: PreparedSale, value: NDArray[np.float64]) -> SearchResult:
     choice = program.item_ptr[:-1] + np.array([int(part.argmax()) for part in parts])
     best = float(own[choice].sum())
     totals = int(sale.reach[-1]) if len(sale.reach) > 1 else program.k_max + 1
-    blocks = np.array([[0.0, float(program.k_max), best]])
-    if program.k_max <= SHOWN_TOTALS:
-        blocks = search(program, value, reach=sale.reach).blocks
+    blocks = _bounds_by_total(sale, own)
     return SearchResult(best, best, choice, totals, totals, 1, 0, blocks)
+
+
+def _bounds_by_total(sale: PreparedSale, own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(b, 3) first and last total, and what no prices in between can exceed.
+
+    The search's bound, min over u of sum_i max_j (v_ij - u p_ij) + max(u a, u b), over a
+    fixed set of u: what an item loses or gains per unit of price.
+    """
+    program = sale.program
+    offset, starts = program.offset.astype(np.float64), program.item_ptr[:-1]
+    step = np.diff(offset)
+    inner = (step != 0) & ~np.isin(np.arange(1, len(offset)), starts)
+    slopes = np.diff(own)[inner] / step[inner]
+    tried = np.append(0.0, np.quantile(slopes, np.linspace(0, 1, SLOPES)) if len(slopes) else [])
+    relaxed = [np.maximum.reduceat(own - u * offset, starts).sum() for u in tried]
+    edges = np.unique(np.linspace(0, program.k_max + 1, BLOCKS + 1).astype(np.int64))
+    low, high = edges[:-1], edges[1:] - 1
+    reach = np.maximum(tried[:, None] * low, tried[:, None] * high)
+    bounds = (np.array(relaxed)[:, None] + reach).min(axis=0)
+    return np.column_stack([low, high, bounds]).astype(np.float64)
 
 
 def method_of(sale: PreparedSale) -> str:

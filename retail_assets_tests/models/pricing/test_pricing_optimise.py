@@ -207,6 +207,26 @@ def test_when_the_total_does_not_matter_items_are_priced_one_by_one() -> None:
     assert plan.certificate.method == "item by item: the total does not matter"
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_priced_one_by_one_the_certificate_still_bounds_every_total(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, k = 4, 4
+    price = np.concatenate([np.sort(rng.choice(50, k, replace=False)) + 10 for _ in range(n)])
+    demand = rng.integers(1, 30, n * k).astype(float)
+    sale = Candidates(
+        tuple("abcd"), np.full(n, 99), np.full(n, 3), np.repeat(np.arange(n), k), price,
+        np.zeros(n * k, int), np.full(n * k, 999), demand,
+    )  # fmt: skip
+    plan = optimise(sale, "revenue")
+    blocks = plan.certificate.blocks
+    for chosen in product(*(range(i * k, i * k + k) for i in range(n))):
+        total, value = price[list(chosen)].sum(), (price * demand)[list(chosen)].sum()
+        own = blocks[(blocks[:, 0] <= total) & (total <= blocks[:, 1])]
+        assert len(own) == 1
+        assert value <= own[0, 2] + 1e-6
+    assert blocks[:, 2].max() == pytest.approx(plan.revenue)
+
+
 def test_demand_is_capped_by_what_is_available() -> None:
     sale = Candidates(
         ("a",), np.array([3]), np.array([1]), np.array([0, 0]), np.array([5, 9]),
