@@ -64,7 +64,7 @@ def demo(home: Path) -> None:
 
     settings = runner.prepare(home, None)
     failed = runner.run(settings, console)
-    summary.show(settings, console)
+    summary.show(settings, console, failed)
     _told(failed)
 
 
@@ -84,7 +84,7 @@ def run(landing: Path | None, home: Path, until: str | None, force: bool) -> Non
 
     settings = runner.prepare(home, landing)
     failed = runner.run(settings, console, until=until, force=force)
-    summary.show(settings, console)
+    summary.show(settings, console, failed)
     _told(failed)
 
 

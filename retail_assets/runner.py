@@ -206,14 +206,17 @@ class _Run:
     def _coming_sales(self) -> list[tuple[str | None, str]]:
         """Category and sale of every sale to come that still lacks a price.
 
-        No category for a product nobody knows: pricing the sale says so.
+        No category for a product nobody knows, and for a row that was rejected: pricing the
+        sale says so.
         """
         with self.warehouse.session() as session:
             rows: list[tuple[str | None, str]] = session.sql(
                 "SELECT DISTINCT category, sale_id FROM sale_events LEFT JOIN products USING"
                 " (product_id) WHERE price IS NULL AND coalesce(ends_at, starts_at) >"
                 " coalesce((SELECT max(business_date) FROM interval_sales), DATE '0001-01-01')"
-                " ORDER BY ALL"
+                " UNION SELECT NULL, payload->>'sale_id' FROM sale_events_quarantine"
+                " WHERE coalesce(payload->>'price', '') = '' AND payload->>'sale_id' IS NOT NULL"
+                " AND NOT starts_with(reasons[1], 'duplicate key') ORDER BY ALL"
             ).fetchall()
         self.instance.add_dynamic_partitions("category", sorted({c for c, _ in rows if c}))
         self.instance.add_dynamic_partitions("sale", sorted({sale for _, sale in rows}))
@@ -224,10 +227,10 @@ class _Run:
         with self.warehouse.session() as session:
             rows = session.sql(
                 "SELECT DISTINCT occasion FROM decisions JOIN sale_events"
-                " ON sale_id = occasion AND product_id = key"
-                " WHERE kind = 'price' AND applied IS NULL AND starts_at::DATE <="
-                " (SELECT max(business_date) FROM interval_sales) AND starts_at::DATE >="
-                " (SELECT max(business_date) FROM interval_sales) - 62 ORDER BY ALL"
+                " ON sale_id = occasion AND product_id = key,"
+                " (SELECT max(business_date) AS today FROM interval_sales)"
+                " WHERE kind = 'price' AND applied IS NULL AND (price IS NOT NULL"
+                " OR starts_at::DATE BETWEEN today - 62 AND today) ORDER BY ALL"
             ).fetchall()
         return [sale for (sale,) in rows]
 

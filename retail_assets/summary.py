@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from retail_assets.settings import Settings
@@ -57,17 +59,25 @@ LEFT JOIN inventory_forecast f USING (product_id, warehouse)
 WHERE order_qty > 0 AND f.week = 1 ORDER BY order_qty DESC LIMIT 5
 """
 
-_PRICES = """
-SELECT sale_id, coalesce(p.name, o.product_id), prior_price_cents / 100, price_cents / 100,
-       expected_units, units_lo80, units_hi80, units_available
-FROM optimal_prices o LEFT JOIN products p USING (product_id)
-LEFT JOIN sale_events USING (sale_id, product_id)
-WHERE target = 'weighted' ORDER BY sale_id, expected_units DESC LIMIT 8
+# Sales to come only: what a sale of the past was advised stands in `decisions`.
+_COMING = """
+SELECT sale_id, product_id, units_available, starts_at FROM sale_events
+WHERE coalesce(ends_at, starts_at) >
+      coalesce((SELECT max(business_date) FROM interval_sales), DATE '0001-01-01')
 """
 
-_PROOFS = """
+_PRICES = f"""
+SELECT sale_id, coalesce(p.name, o.product_id), prior_price_cents / 100, price_cents / 100,
+       expected_units, units_lo80, units_hi80, units_available
+FROM optimal_prices o JOIN ({_COMING}) USING (sale_id, product_id)
+LEFT JOIN products p USING (product_id)
+WHERE target = 'weighted' ORDER BY starts_at, sale_id, expected_units DESC LIMIT 8
+"""
+
+_PROOFS = f"""
 SELECT sale_id, revenue_cents / 100, margin_cents / 100, sell_through_pct, gap
-FROM price_certificates WHERE target = 'weighted' ORDER BY sale_id LIMIT 4
+FROM price_certificates WHERE target = 'weighted'
+  AND sale_id IN (SELECT sale_id FROM ({_COMING})) ORDER BY sale_id LIMIT 4
 """
 
 PROVEN = 1e-6
@@ -75,8 +85,8 @@ PROVEN = 1e-6
 SAYS = {"pos_trials": "of its category's receipts", "style_trials": "of the boxes"}
 
 
-def show(settings: Settings, console: Console) -> None:
-    """Print what the tables say, as far as they exist."""
+def show(settings: Settings, console: Console, failed: Sequence[str] = ()) -> None:
+    """Print what the tables say, as far as they exist; ``failed`` are parts not made anew."""
     with Warehouse(settings).session() as session:
         console.print()
         _receipts(session, console)
@@ -86,6 +96,8 @@ def show(settings: Settings, console: Console) -> None:
         _newest(session, console)
         _orders(session, console)
         _prices(session, settings, console)
+        for what in failed:
+            console.print(f"  {what}: failed, see above; what stands here is an earlier answer")
     console.print("\nLook further")
     console.print(f"  every table   duckdb {settings.database}", soft_wrap=True)
     console.print(f"  the graph     retail-assets ui --home {settings.home}", soft_wrap=True)

@@ -63,6 +63,14 @@ LEFT JOIN receipts r USING (product_id)
 ORDER BY s.product_id
 """
 
+# Of two rows of one item the later counts, and the other is no loss.
+_REJECTED = """
+SELECT source_file, source_row, reasons FROM sale_events_quarantine
+WHERE payload->>'sale_id' = $sale
+  AND NOT starts_with(reasons[1], 'duplicate key')
+ORDER BY source_file, source_row LIMIT 1
+"""
+
 _CURVES = """
 SELECT c.* FROM demand_curves c JOIN products USING (product_id, category)
 WHERE sale_id = $sale ORDER BY product_id, price_cents, rel_price_from
@@ -121,6 +129,13 @@ class SaleItems:
         ):
             if wrong:
                 raise ModelError(f"sale {self.sale_id}: {_names(wrong)}: {what}")
+        first = self.rows[0]
+        for row in self.rows:  # demand is over one window: other dates would get all of it
+            if (row["starts_at"], row["ends_at"]) != (first["starts_at"], first["ends_at"]):
+                raise ModelError(
+                    f"sale {self.sale_id}: {row['product_id']} has other dates than"
+                    f" {first['product_id']}; give it a sale_id of its own"
+                )
 
 
 def _names(rows: list[dict[str, Any]]) -> str:
@@ -134,8 +149,13 @@ def items_of(session: Session, sale_id: str) -> SaleItems:
     Raises
     ------
     ModelError
-        When no row of sale_events names the sale.
+        When no row of sale_events names the sale, or one of them was rejected.
     """
+    for file, line, reasons in session.sql(_REJECTED, {"sale": sale_id}).fetchall():
+        raise ModelError(
+            f"sale {sale_id}: {file}, line {line} was rejected ({'; '.join(reasons)}); mend it,"
+            " or leave the item out: a sale is priced whole"
+        )
     rows = session.sql(_ITEMS, {"sale": sale_id}).to_dicts()
     if not rows:
         raise ModelError(f"sale {sale_id}: not in sale_events; land a row per item")

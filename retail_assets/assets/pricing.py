@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from retail_assets.assets import price_candidates as candidates
+from retail_assets.assets import price_rules
 from retail_assets.assets import price_tables as tables
 from retail_assets.assets.specs import asset_spec, written
 from retail_assets.partitions import SALES
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 REFERENCE = ("sale_events", "products", "price_calendar")
 SHOWN = 6
+NO_RULES = "no rules in rules/pricing_rules.csv or .xlsx: every price is legal"
 DAILY = ("pos_lines", "interval_sales")
 
 
@@ -40,6 +42,10 @@ def list_candidates(
         rows = candidates.judged(session, candidates.rows_of(session, curves, goals), goals)
         count = session.replace("price_candidates", session.connection.from_arrow(rows), sale)
         about = describe_candidates(curves, rows)
+        table = price_rules.read_table(warehouse.settings, goals)
+        for warning in table.warnings if table.rules else (NO_RULES,):
+            context.log.warning(str(warning))
+            about["rule warnings"] = f"{about.get('rule warnings', '')}{warning}\n"
         return written(session, "price_candidates", count, about)
 
 
@@ -115,6 +121,8 @@ fresh AS (
     FROM optimal_prices p
     WHERE sale_id = $sale AND target = $used AND NOT EXISTS (
         FROM latest l WHERE l.key = p.product_id AND l.recommended = p.price_cents)
+      -- what the merchandiser had decided already is no advice of ours
+      AND NOT EXISTS (FROM sale s WHERE s.product_id = p.product_id AND s.price > 0)
 )
 SELECT every.* REPLACE (
     CASE WHEN kind = 'price' THEN coalesce(done.cents, applied) ELSE applied END AS applied)

@@ -221,3 +221,28 @@ def test_a_ladder_holds_todays_price_and_a_list_only_itself(tmp_path):
     ball = [("Ball", cents) for cents in (350, 400, 450, 500)]
     assert every == [*ball, ("Pen", 100), ("Pen", 300)]
     assert none == []
+
+
+def test_items_of_other_dates_are_not_one_sale(tmp_path):
+    later = {"starts_at": pd.Timestamp("2026-12-20")}
+    warehouse = lake(tmp_path, events=[{}, later])
+    refused(warehouse, "sale flash: Pen has other dates than Ball; give it a sale_id of its own")
+
+
+def test_a_rejected_row_is_not_left_out_in_silence(tmp_path):
+    warehouse = lake(tmp_path)
+    rejected = pd.DataFrame(
+        {"source_file": "sale_events.csv", "source_row": 26,
+         "payload": '{"sale_id": "flash", "product_id": "Cup"}',
+         "reasons": [["missing value: units_available"]], "ingested_at": pd.Timestamp.now(tz="UTC")}
+    )  # fmt: skip
+    with warehouse.session() as session:
+        session.replace("sale_events_quarantine", session.connection.from_df(rejected))
+    refused(warehouse, r"sale flash: sale_events.csv, line 26 was rejected \(missing value")
+
+
+def test_a_run_without_rules_says_that_every_price_is_legal(tmp_path):
+    done = price(lake(tmp_path), [pricing.list_candidates])
+    (event,) = done.get_asset_materialization_events()
+    about = event.step_materialization_data.materialization.metadata
+    assert "every price is legal" in about["rule warnings"].value

@@ -101,7 +101,7 @@ def demand_curves(
     inside = (pieces.price >= margin.lowest_cents[pieces.product]) & (
         pieces.price <= margin.highest_cents[pieces.product]
     )
-    told = np.array(["prior_only", "ok" if model.identified else "unidentified"])
+    told = np.array(["prior_only", "ok"] if model.identified else ["unidentified"] * 2)
     return DemandCurves(
         candidate=pieces.candidate,
         price_cents=pieces.price,
