@@ -18,6 +18,7 @@ next glance), and the ranked list is replayed by `replay`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -99,50 +100,56 @@ def choice_rates(
 
 
 def check_rates(
-    arrival_rate: ArrayLike, substitution_rate: ArrayLike, choice_model: ChoiceModel
+    arrival_rate: ArrayLike,
+    substitution_rate: ArrayLike,
+    choice_model: ChoiceModel,
+    products: Sequence[str] | None = None,
 ) -> tuple[Floats, Floats]:
     """Both as float arrays, or a ValueError that names the product.
 
-    Under ``markov_chain`` every product must lead to leaving in the end.
+    Under ``markov_chain`` every product must lead to leaving in the end. Without
+    ``products`` a product is called by its position.
     """
     rate = np.asarray(arrival_rate, dtype=np.float64)
     matrix = np.asarray(substitution_rate, dtype=np.float64)
     n = len(rate)
+    name = range(n) if products is None else products
     if choice_model not in ("one_step", "markov_chain"):
         raise ValueError(f"choice_model is one_step or markov_chain, not {choice_model!r}")
     if matrix.shape != (n, n):
         raise ValueError(f"substitution_rate must be ({n}, {n}), got {matrix.shape}")
     bad = np.flatnonzero(~(np.isfinite(rate) & (rate >= 0)))
     if len(bad):
-        raise ValueError(f"product {bad[0]}: arrival rate {rate[bad[0]]} is not >= 0")
+        raise ValueError(f"product {name[bad[0]]}: arrival rate {rate[bad[0]]} is not >= 0")
     bad = np.flatnonzero(~np.all(np.isfinite(matrix) & (matrix >= 0), axis=1))
     if len(bad):
-        raise ValueError(f"product {bad[0]}: substitution rates must be >= 0")
+        raise ValueError(f"product {name[bad[0]]}: substitution rates must be >= 0")
     bad = np.flatnonzero(matrix.sum(axis=1) > 1 + 1e-9)
     if len(bad):
         raise ValueError(
-            f"product {bad[0]}: substitution rates sum to {matrix[bad[0]].sum():.6g}, above 1"
+            f"product {name[bad[0]]}: substitution rates sum to {matrix[bad[0]].sum():.6g}, above 1"
         )
     bad = np.flatnonzero(np.diag(matrix) > 0)
     if len(bad):
-        raise ValueError(f"product {bad[0]} substitutes itself; the diagonal must be 0")
+        raise ValueError(f"product {name[bad[0]]} substitutes itself; the diagonal must be 0")
     if choice_model == "markov_chain":
-        _check_everyone_can_leave(matrix)
+        stuck = [str(name[product]) for product in _never_leaves(matrix)]
+        if stuck:
+            raise ValueError(
+                f"products {', '.join(stuck)} hand customers to each other for ever; lower "
+                "one of their substitution rates so that some leave"
+            )
     return rate, matrix
 
 
-def _check_everyone_can_leave(matrix: Floats) -> None:
+def _never_leaves(matrix: Floats) -> NDArray[np.int64]:
+    """Products from which no walk ever leaves."""
     leaves = matrix.sum(axis=1) < 1 - 1e-12
     grown = True
     while grown:
         reached = leaves | (matrix[:, leaves] > 0).any(axis=1)
         grown, leaves = bool((reached != leaves).any()), reached
-    if not leaves.all():
-        stuck = ", ".join(str(product) for product in np.flatnonzero(~leaves))
-        raise ValueError(
-            f"products {stuck} hand customers to each other for ever; lower one of their "
-            "substitution rates so that some leave"
-        )
+    return np.flatnonzero(~leaves)
 
 
 def ranked_lists(
