@@ -353,4 +353,4 @@ def _refuse(products: Sequence[str], wrong: Mask, why: str) -> None:
 
 
 def _named(products: Sequence[str], which: Mask) -> str:
-    return ", ".join(products[j] for j in np.flatnonzero(which))
+    return ", ".join(products[int(j)] for j in np.flatnonzero(which))
