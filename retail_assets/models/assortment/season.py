@@ -184,6 +184,9 @@ def _check_products(season: Season) -> None:
 
 
 def _check_limits(season: Season) -> None:
+    for name in ("budget", "space_limit", "max_products"):
+        if not getattr(season, name) >= 0:
+            raise ValueError(f"{name} must be a number >= 0, got {getattr(season, name)}")
     must = season.must_carry
     least = smallest_quantity(season)[must]
     needed = {
