@@ -6,9 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLUSTER_STAMP := $(VENV)/.installed-cluster
 export RETAIL_ASSETS_HOME ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(RETAIL_ASSETS_HOME)/dagster
-BENCHES := inventory_status substitution scenarios cold_start demand pricing ingest
+BENCHES := inventory_status substitution scenarios cold_start demand pricing ingest faults start_up
 # A second oracle of the inventory tests. It pins the documentation tools of its own project, 35
 # packages that its functions do not use: installed alone.
 ORACLES := stockpyl==1.0.2
@@ -34,6 +35,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m compileall -q retail_assets
 	@touch $@
 
+# The extra [cluster] is for the end-to-end tests only: neither a laptop nor make test needs it.
+$(CLUSTER_STAMP): $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[cluster]'; \
+	else \
+	  $(BIN)/python -m pip install --quiet --compile -c constraints.txt -e '.[cluster]'; \
+	fi
+	@touch $@
+
 setup: $(STAMP)  ## install only
 
 demo: $(STAMP)  ## run the whole graph on the shipped data and say what it found
@@ -45,13 +55,24 @@ ui: $(STAMP)  ## open the Dagster UI with the demo's state
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest --ignore retail_assets_tests/e2e
 
-e2e: $(STAMP)  ## real servers and a browser
-	$(BIN)/python -m pytest retail_assets_tests/e2e
+e2e: $(CLUSTER_STAMP)  ## real servers, a cluster on loopback and a browser
+	$(BIN)/python -m pytest retail_assets_tests/e2e retail_assets_tests/test_deploy.py
 
-lint: $(STAMP)  ## style, types
+# bandit reads the code; pip-audit asks the network about the pinned packages, and is passed over
+# where it is not installed or finds no network within its time.
+lint: $(STAMP)  ## style, types, security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if $(BIN)/python -c "import bandit" 2>/dev/null; then \
+	  $(BIN)/python -m bandit --quiet --recursive --configfile pyproject.toml retail_assets; \
+	else echo "bandit is not installed: passed over"; fi
+	@if $(BIN)/python -c "import pip_audit" 2>/dev/null; then \
+	  timeout 30 $(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip \
+	    --progress-spinner off > $(VENV)/.audit 2>&1; \
+	  if grep -q "^Found .* known vulnerabilit" $(VENV)/.audit; then cat $(VENV)/.audit; exit 1; fi; \
+	  echo "pip-audit: $$(head -n 1 $(VENV)/.audit)"; \
+	else echo "pip-audit is not installed: passed over"; fi
 
 format: $(STAMP)  ## let ruff mend style
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,8 @@ NAMES = (
     "demand",
     "pricing",
     "ingest",
+    "faults",
+    "start_up",
 )
 
 

@@ -126,6 +126,118 @@ def publish(home: Path) -> None:
     console.print(f"{settings.database}: {len(counts)} tables, {sum(counts.values()):,} rows")
 
 
+@cli.command()
+@click.option(
+    "--profile",
+    type=click.Choice(["local", "cluster"]),
+    default="local",
+    show_default=True,
+    help="One machine, or many.",
+)
+@home_option
+def init(profile: str, home: Path) -> None:
+    """Write the configuration of Dagster into DAGSTER_HOME (default: HOME/dagster).
+
+    \b
+    Example:
+      retail-assets init --profile cluster --home my_shop/
+    """
+    from retail_assets import deploy
+
+    folder = Path(os.environ.get("DAGSTER_HOME") or Settings.load(home).home / "dagster")
+    for path in deploy.write_profile(profile, folder):
+        console.print(f"{path}", markup=False, soft_wrap=True)
+
+
+@cli.command()
+@landing_option
+@home_option
+def doctor(landing: Path | None, home: Path) -> None:
+    """Look for what is wrong with this machine or home; exit code 1 if something is.
+
+    \b
+    Example:
+      retail-assets doctor --home my_shop/
+    """
+    from retail_assets import doctor as looking
+
+    findings = looking.examine(Settings.load(home, landing))
+    for finding in findings:
+        console.print(str(finding), markup=False, soft_wrap=True)
+    if any(finding.level == looking.WRONG for finding in findings):
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("table")
+@click.option("--limit", default=20, show_default=True, help="So many versions, newest first.")
+@home_option
+def history(table: str, limit: int, home: Path) -> None:
+    """List the versions of a table, and which can be made current again.
+
+    \b
+    Example:
+      retail-assets history optimal_prices
+    """
+    from retail_assets import maintenance
+    from retail_assets.warehouse import Warehouse
+
+    for version in maintenance.history(Warehouse(Settings.load(home)), table, limit):
+        rows = f"{version.rows:>12,} rows" if version.restorable else "vacuumed".rjust(17)
+        when = f"{version.written:%Y-%m-%d %H:%M:%S} UTC"
+        console.print(f"{version.number:>6}  {when}  {rows}  {version.operation}", markup=False)
+
+
+@cli.command()
+@click.argument("table")
+@click.argument("version", type=int)
+@home_option
+def rollback(table: str, version: int, home: Path) -> None:
+    """Make an earlier VERSION of TABLE current again, as a new version.
+
+    \b
+    Example:
+      retail-assets rollback optimal_prices 12
+    """
+    from retail_assets import maintenance
+    from retail_assets.warehouse import Warehouse
+
+    warehouse = Warehouse(Settings.load(home))
+    maintenance.history(warehouse, table, 1)
+    warehouse.rollback(table, version)
+    console.print(
+        f"{table}: version {version} is current again, as version {warehouse.version(table)};"
+        " retail-assets publish brings it into the database",
+        soft_wrap=True,
+    )
+
+
+@cli.command()
+@click.option(
+    "--grace-hours",
+    default=168,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Versions younger than this stay; with 0 nobody may be writing.",
+)
+@home_option
+def vacuum(grace_hours: int, home: Path) -> None:
+    """Join small files, and delete those of old versions and of killed runs.
+
+    \b
+    Example:
+      retail-assets vacuum --grace-hours 48
+    """
+    from retail_assets import maintenance
+    from retail_assets.warehouse import Warehouse
+
+    warehouse = Warehouse(Settings.load(home))
+    joined = sum(maintenance.compact(warehouse).values())
+    maintenance.checkpoint(warehouse)
+    removed = maintenance.sweep(warehouse, grace_hours)
+    console.print(f"{joined:,} files joined, {removed:,} deleted")
+
+
 @cli.command("check-landing")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def check_landing(directory: Path) -> None:

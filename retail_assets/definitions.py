@@ -23,7 +23,14 @@ from retail_assets.assets import (  # noqa: E402
     stock,
     substitution,
 )
-from retail_assets.automation import jobs, sensors  # noqa: E402
+from retail_assets.automation import (  # noqa: E402
+    alert_sensor,
+    conditions,
+    jobs,
+    price_sensor,
+    schedules,
+    sensors,
+)
 from retail_assets.checks import (  # noqa: E402
     cold_start_checks,
     demand_checks,
@@ -44,20 +51,26 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
     --------
     >>> build_definitions({"warehouse": Warehouse(settings)})  # doctest: +SKIP
     """
+    settings = Settings.load()
+    assets = dg.load_assets_from_modules(
+        [
+            ingest,
+            inventory,
+            substitution,
+            cold_start,
+            demand,
+            pricing,
+            stock,
+            assortment,
+            report,
+        ]
+    )
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(
-            [
-                ingest,
-                inventory,
-                substitution,
-                cold_start,
-                demand,
-                pricing,
-                stock,
-                assortment,
-                report,
-            ]
-        ),
+        assets=[
+            asset.map_asset_specs(conditions.kept_up(settings))
+            for asset in assets
+            if isinstance(asset, dg.AssetsDefinition)
+        ],
         asset_checks=dg.load_asset_checks_from_modules(
             [
                 ingest_checks,
@@ -70,8 +83,14 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
             ]
         ),
         jobs=jobs.JOBS,
-        sensors=[sensors.landing_sensor],
-        resources={"warehouse": Warehouse(Settings.load()), **(overrides or {})},
+        schedules=schedules.build_schedules(settings),
+        sensors=[
+            sensors.landing_sensor,
+            price_sensor.price_sensor,
+            conditions.follow_inputs,
+            alert_sensor.alert_sensor,
+        ],
+        resources={"warehouse": Warehouse(settings), **(overrides or {})},
         executor=jobs.EXECUTOR,
     )
 

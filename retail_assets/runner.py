@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
-from retail_assets import contract
+from retail_assets import contract, sales
+from retail_assets.deploy import write_profile
 from retail_assets.errors import RetailAssetsError, SettingsError
 from retail_assets.settings import HOME_VARIABLE, LANDING_VARIABLE, Settings
 from retail_assets.warehouse import Warehouse
@@ -27,7 +28,6 @@ RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_p
 LOOK_BACK = timedelta(days=62)
 """What was known of the styles is made for nine weeks at first: eight are shown, one foresees.
 Earlier days, by ``--force`` or a backfill, cost 90 ms each with Dagster's book-keeping."""
-DAGSTER_YAML = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
 def prepare(home: Path, landing: Path | None) -> Settings:
@@ -42,9 +42,8 @@ def prepare(home: Path, landing: Path | None) -> Settings:
     if not settings.landing.is_dir():
         raise SettingsError(f"{settings.landing}: no such folder; name one with --landing")
     dagster_home = settings.home / "dagster"
-    dagster_home.mkdir(parents=True, exist_ok=True)
     if not (dagster_home / "dagster.yaml").exists():
-        (dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
+        write_profile("local", dagster_home)
     os.environ[HOME_VARIABLE] = str(settings.home)
     os.environ[LANDING_VARIABLE] = str(settings.landing)
     os.environ["DAGSTER_HOME"] = str(dagster_home)
@@ -210,14 +209,7 @@ class _Run:
         sale says so.
         """
         with self.warehouse.session() as session:
-            rows: list[tuple[str | None, str]] = session.sql(
-                "SELECT DISTINCT category, sale_id FROM sale_events LEFT JOIN products USING"
-                " (product_id) WHERE price IS NULL AND coalesce(ends_at, starts_at) >"
-                " coalesce((SELECT max(business_date) FROM interval_sales), DATE '0001-01-01')"
-                " UNION SELECT NULL, payload->>'sale_id' FROM sale_events_quarantine"
-                " WHERE coalesce(payload->>'price', '') = '' AND payload->>'sale_id' IS NOT NULL"
-                " AND NOT starts_with(reasons[1], 'duplicate key') ORDER BY ALL"
-            ).fetchall()
+            rows = sales.coming(session)
         self.instance.add_dynamic_partitions("category", sorted({c for c, _ in rows if c}))
         self.instance.add_dynamic_partitions("sale", sorted({sale for _, sale in rows}))
         return rows
@@ -225,14 +217,7 @@ class _Run:
     def _sales_begun(self) -> list[str]:
         """Recent sales with a recommendation of which nobody knows yet what was charged."""
         with self.warehouse.session() as session:
-            rows = session.sql(
-                "SELECT DISTINCT occasion FROM decisions JOIN sale_events"
-                " ON sale_id = occasion AND product_id = key,"
-                " (SELECT max(business_date) AS today FROM interval_sales)"
-                " WHERE kind = 'price' AND applied IS NULL AND (price IS NOT NULL"
-                " OR starts_at::DATE BETWEEN today - 62 AND today) ORDER BY ALL"
-            ).fetchall()
-        return [sale for (sale,) in rows]
+            return sales.begun(session)
 
     def _without_demand(self) -> set[str]:
         """Categories that have sold something and have no demand curves yet."""

@@ -1,10 +1,13 @@
-"""What leaves the lake: the published database."""
+"""What leaves the lake: the published database, and what failed on the way."""
 
 import dagster as dg
 
 from retail_assets import contract
-from retail_assets.assets.specs import OWNERS
+from retail_assets.alerts import alert_of, note, noted
+from retail_assets.assets.specs import CODE_VERSION, OWNERS, asset_spec, written
 from retail_assets.warehouse import Warehouse
+
+LOOKED_AT = 1000
 
 
 @dg.asset(
@@ -17,6 +20,8 @@ from retail_assets.warehouse import Warehouse
     description="retail.duckdb: every table under its own name, to open in any DuckDB client.",
     kinds={"duckdb"},
     owners=list(OWNERS),
+    tags={"cut": "whole"},
+    code_version=CODE_VERSION,
 )
 def retail_duckdb(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
     """Publish the database atomically; readers see the old or the new one."""
@@ -32,3 +37,16 @@ def retail_duckdb(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResul
             "rows_per_table": dg.MetadataValue.md(table),
         }
     )
+
+
+@dg.multi_asset(specs=[asset_spec("alerts")], name="alerts")
+def alerts(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
+    """Note the failed runs that the sensor did not: no daemon was there, say."""
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])
+    known = noted(warehouse)
+    runs = context.instance.get_runs(failed, limit=LOOKED_AT)
+    missed = [alert_of(context.instance, run) for run in runs if run.run_id not in known]
+    with warehouse.session() as session:
+        return written(session, "alerts", note(warehouse, missed), {"found": len(missed)})

@@ -66,6 +66,7 @@ def asset_spec(
         description=table.description,
         kinds={"duckdb", "deltalake", *kinds},
         owners=list(OWNERS),
+        tags={"cut": table.partition or "whole"},
         code_version=code_version,
         metadata={"dagster/column_schema": table_schema(name)},
     )
@@ -74,12 +75,52 @@ def asset_spec(
 def written(
     session: Session, name: str, rows: int, metadata: Mapping[str, Any] | None = None
 ) -> dg.MaterializeResult:
-    """What a run says of a table it wrote: rows, the versions it read, and more."""
+    """What a run says of a table it wrote: rows, the versions it read, and more.
+
+    A landed table has its content for a data version: read again unchanged it starts nothing.
+    """
     return dg.MaterializeResult(
         asset_key=name,
         metadata={
             "dagster/row_count": rows,
+            "dagster/column_lineage": key_lineage(name, session.versions),
             "versions_read": dg.MetadataValue.json(dict(sorted(session.versions.items()))),
             **(metadata or {}),
         },
+        data_version=_content(session, name) if contract.table(name).landed else None,
     )
+
+
+def key_lineage(name: str, read: Iterable[str]) -> dg.TableColumnLineage:
+    """Where the identifiers of a table come from: equal key columns of the tables read.
+
+    Equal in name, type and meaning. Of computed columns the contract does not know what they
+    are made from, so nothing is said.
+    """
+    table, deps = contract.table(name), dict[str, list[dg.TableColumnDep]]()
+    for column in (c for c in table.columns if c.name in table.key):
+        found = [
+            dg.TableColumnDep(dg.AssetKey(other), column.name)
+            for other in sorted(set(read) - {name})
+            if _means_the_same(column, contract.table(other))
+        ]
+        if found:
+            deps[column.name] = found
+    return dg.TableColumnLineage(deps)
+
+
+def _means_the_same(column: contract.Column, other: contract.Table) -> bool:
+    return any(
+        (c.name, c.type, c.description) == (column.name, column.type, column.description)
+        for c in other.columns
+    )
+
+
+def _content(session: Session, name: str) -> dg.DataVersion:
+    """Of the rows just written; where in which file they stood does not count."""
+    with session.warehouse.session() as fresh:
+        ((content,),) = fresh.sql(
+            f"SELECT coalesce(sum(hash(t)::HUGEINT), 0)::VARCHAR FROM"
+            f" (SELECT * EXCLUDE (source_file, source_row) FROM {name}) t"
+        ).fetchall()
+    return dg.DataVersion(content)

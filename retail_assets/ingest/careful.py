@@ -20,7 +20,19 @@ import pyarrow.parquet as pq
 QUOTED_LINES = 50
 """A quote still open after so many lines was never meant to be one."""
 
-BATCH = 50_000
+MAX_LINE = 4_000_000
+"""Bytes. A million columns fit; more is not a line but a file without line feeds."""
+
+BATCH, BATCH_BYTES = 50_000, 8_000_000
+"""Lines held at once, and their bytes: a file of 4,000 columns takes 600 MB to go through."""
+
+
+class LineTooLongError(ValueError):
+    """A line is longer than ``MAX_LINE`` bytes; ``number`` says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"line {number} is longer than {MAX_LINE:,} bytes")
+        self.number = number
 
 
 @dataclass(frozen=True)
@@ -47,8 +59,13 @@ def read_lines(stream: IO[bytes], delimiter: str, encoding: str, width: int) -> 
     ------
     Line
         Blank lines are not records.
+
+    Raises
+    ------
+    LineTooLongError
+        Such a line is never held in memory.
     """
-    numbered = enumerate(stream, 1)
+    numbered = _numbered(stream)
     next(numbered, None)
     waiting: deque[tuple[int, bytes]] = deque()
     while True:
@@ -63,7 +80,7 @@ def read_lines(stream: IO[bytes], delimiter: str, encoding: str, width: int) -> 
             continue
         joined = raw
         taken: list[tuple[int, bytes]] = []
-        while len(taken) < QUOTED_LINES and line.problem == UNCLOSED:
+        while len(taken) < QUOTED_LINES and len(joined) < MAX_LINE and line.problem == UNCLOSED:
             following = waiting.popleft() if waiting else next(numbered, None)
             if following is None:
                 break
@@ -74,6 +91,15 @@ def read_lines(stream: IO[bytes], delimiter: str, encoding: str, width: int) -> 
             waiting.extendleft(reversed(taken))
             line = _record(number, raw, delimiter, encoding, width)
         yield line
+
+
+def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while raw := stream.readline(MAX_LINE + 1):
+        number += 1
+        if len(raw) > MAX_LINE:
+            raise LineTooLongError(number)
+        yield number, raw
 
 
 UNCLOSED = "quote that is never closed"
@@ -111,7 +137,7 @@ def to_parquet(lines: Iterator[Line], width: int, target: Path) -> int:
     missing = (None,) * width
     count = 0
     with pq.ParquetWriter(target, schema) as writer:
-        while batch := [line for _, line in zip(range(BATCH), lines, strict=False)]:
+        while batch := _some(lines):
             values = list(zip(*(line.values or missing for line in batch), strict=True))
             columns = [
                 [line.number for line in batch],
@@ -123,3 +149,14 @@ def to_parquet(lines: Iterator[Line], width: int, target: Path) -> int:
             writer.write_table(pa.table(arrays, schema=schema))
             count += len(batch)
     return count
+
+
+def _some(lines: Iterator[Line]) -> list[Line]:
+    batch: list[Line] = []
+    held = 0
+    for line in lines:
+        batch.append(line)
+        held += sum(map(len, filter(None, line.values))) + len(line.values) + len(line.text or "")
+        if len(batch) >= BATCH or held >= BATCH_BYTES:
+            break
+    return batch

@@ -32,7 +32,7 @@ def check_columns(opened: Opened, file: str, mapping: TableMapping) -> None:
     LandingError
         Naming the file, the column and the remedy.
     """
-    has = ", ".join(opened.columns)
+    has = _few(opened)
     for ours, parts in mapping.columns.items():
         for part in parts:
             if not part.literal and part.text not in (ROW, FILE) and not opened.find(part.text):
@@ -58,6 +58,13 @@ def check_columns(opened: Opened, file: str, mapping: TableMapping) -> None:
                 line=1,
                 remedy="add it, or map it in mapping.toml",
             )
+
+
+def _few(opened: Opened) -> str:
+    """Names of the first columns: a header can be a megabyte, a message should not be."""
+    names = list(opened.columns)
+    listed = ", ".join(name[:40] for name in names[:30])
+    return listed + (f" and {len(names) - 30:,} more" if len(names) > 30 else "")
 
 
 def select_some(opened: Opened, file: str, mapping: TableMapping, names: Sequence[str]) -> str:

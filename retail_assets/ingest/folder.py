@@ -67,6 +67,11 @@ def walk(settings: Settings) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(settings.landing).as_posix(), path
 
 
+def within(landing: Path, path: Path) -> bool:
+    """Does a path, its links followed, stay in the landing folder?"""
+    return path.resolve().is_relative_to(landing.resolve())
+
+
 def fingerprint(settings: Settings) -> str:
     """Changes whenever a file came, left or was written to; reads no file but the mapping."""
     status = [(f, *_size_and_time(p)) for f, p in walk(settings)]
@@ -113,9 +118,12 @@ def _identify(
 ) -> tuple[LandingFile, TableMapping | None]:
     """Which content of which table a file is: known, waiting, or to be counted."""
     file = found.file
-    if not path.resolve().is_relative_to(settings.landing.resolve()) or path.is_dir():
+    if not within(settings.landing, path) or path.is_dir():
         what = "symbolic link leads out of the landing folder"
         raise LandingError(what, file=file, remedy="copy the file instead")
+    if path.exists() and not path.is_file():
+        # A pipe would be waited for until somebody writes to it.
+        raise LandingError("is not a regular file", file=file, remedy="copy the file instead")
     how = mapping.of(file)
     if how is None:
         what = "no table of the contract has this name"
@@ -128,7 +136,7 @@ def _identify(
         same = (row.size, row.modified_ns) == (size, modified)
         if same and current and row.version == version_of(row.sha256, how, settings):
             return row, None
-    if found.seen_at.timestamp() - modified / 1e9 < settings.quiet_seconds:
+    if not is_quiet(modified / 1e9, found.seen_at.timestamp(), settings):
         return replace(found, state="waiting"), None
     content = read_bytes(path, file)
     found = replace(
@@ -140,6 +148,15 @@ def _identify(
         careful=not content.plain,
     )
     return found, how
+
+
+def is_quiet(modified: float, now: float, settings: Settings) -> bool:
+    """Has a file not changed of late? Seconds since 1970.
+
+    One changed in the future says nothing: a clock was set back, here or where it came from.
+    It would wait for years; a half that lands is corrected when the rest does.
+    """
+    return abs(now - modified) >= settings.quiet_seconds
 
 
 def version_of(sha256: str, how: TableMapping, settings: Settings) -> str:

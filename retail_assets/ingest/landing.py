@@ -19,7 +19,7 @@ import pyarrow as pa
 from retail_assets.errors import LandingError
 from retail_assets.ingest.columns import select_some
 from retail_assets.ingest.files import kind_of, open_file
-from retail_assets.ingest.folder import COPY, LandingFile, fingerprint, look, walk
+from retail_assets.ingest.folder import COPY, LandingFile, fingerprint, is_quiet, look, walk, within
 from retail_assets.ingest.mapping import POS, TableMapping
 from retail_assets.ingest.times import arrival_day, dated
 from retail_assets.ingest.unfinished import misjudged_days, unfinished_days
@@ -168,7 +168,9 @@ def present(session: Session, table: str) -> dict[str, LandingFile]:
         path = settings.landing / row.file
         if row.state == "landed" and row.table_name == table and path.is_file():
             status = path.stat()
-            if (status.st_size, status.st_mtime_ns) == (row.size, row.modified_ns):
+            same = (status.st_size, status.st_mtime_ns) == (row.size, row.modified_ns)
+            # A file can have become a link since it was scanned.
+            if same and within(settings.landing, path):
                 found[row.file] = row
     return found
 
@@ -246,7 +248,7 @@ def wait_until_quiet(settings: Settings) -> None:
     """Wait (at most twice ``quiet_seconds``) until no landing file has changed of late."""
     until = time.monotonic() + 2 * settings.quiet_seconds
     while time.monotonic() < until:
-        newest = max((p.stat().st_mtime for _, p in walk(settings) if p.is_file()), default=0.0)
-        if time.time() - newest >= settings.quiet_seconds:
+        changed = [p.stat().st_mtime for _, p in walk(settings) if p.is_file()]
+        if all(is_quiet(modified, time.time(), settings) for modified in changed):
             return
         time.sleep(0.2)

@@ -24,6 +24,7 @@ from retail_assets import contract
 from retail_assets.errors import LandingError
 
 NAME = "mapping.toml"
+MAX_BYTES = 1_000_000
 ROW, FILE = "@row", "@file"
 ENCODINGS = ("utf-8", "latin-1", "cp1252")
 POS = "raw_pos"
@@ -137,6 +138,10 @@ def load(landing: Path) -> LandingMapping:
     file = landing / NAME
     if not file.exists():
         return LandingMapping()
+    if not file.resolve().is_relative_to(landing.resolve()):
+        raise LandingError("leads out of the landing folder", file=NAME, remedy="copy it instead")
+    if file.stat().st_size > MAX_BYTES:
+        raise LandingError(f"is larger than {MAX_BYTES:,} bytes", file=NAME, remedy="shorten it")
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

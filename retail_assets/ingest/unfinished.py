@@ -8,8 +8,10 @@ products, stores or store_hours file changes how receipts of the past are judged
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 
+from retail_assets import contract
 from retail_assets.ingest.hours import create_given_hours
 from retail_assets.ingest.mapping import POS
 from retail_assets.warehouse import DayFiles, Session, Warehouse
@@ -41,6 +43,22 @@ def _finished(
         and trading.written >= judged
         and (not sales.rows or sales.written >= trading.written)
     )
+
+
+def unfinished_categories(warehouse: Warehouse, names: Collection[str]) -> set[str]:
+    """Categories of which one of the tables ``names`` is older than the newest sales.
+
+    A run that was killed between receipts and models, or told to stop there (``--until``),
+    leaves them. A table that holds no row of a category says nothing of it.
+    """
+    sales = warehouse.day_files("interval_sales").values()
+    newest = max((day.written for day in sales), default=0)
+    found: set[str] = set()
+    for name in names:
+        if contract.table(name).partition == "category":
+            files = warehouse.day_files(name).items()
+            found |= {str(category) for category, files_ in files if files_.written < newest}
+    return found
 
 
 _MISJUDGED = """
