@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export RETAIL_ASSETS_HOME ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(RETAIL_ASSETS_HOME)/dagster
-BENCHES := inventory_status substitution scenarios cold_start demand pricing ingest
+BENCHES := inventory_status substitution scenarios cold_start demand pricing assortment ingest
 # A second oracle of the inventory tests. It pins the documentation tools of its own project, 35
 # packages that its functions do not use: installed alone.
 ORACLES := stockpyl==1.0.2

@@ -29,6 +29,7 @@ from retail_assets.checks import (  # noqa: E402
     demand_checks,
     ingest_checks,
     model_checks,
+    plan_checks,
     pricing_checks,
     scenario_checks,
     stock_checks,
@@ -65,6 +66,7 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
                 scenario_checks,
                 cold_start_checks,
                 demand_checks,
+                plan_checks,
                 pricing_checks,
                 stock_checks,
             ]
