@@ -44,13 +44,15 @@ def simulate_assortment(
     with warehouse.session() as session:
         data = load_panel(session, category)
         shops, scenarios = tables.shops(session, data), tables.scenarios(session, data)
+        draws = tables.draws(session, data)
         results = [
-            simulate_scenarios(draws, scenarios, shops, replications=REPLICATIONS, seed=SEED)
-            for draws in tables.draws(session, data)
+            simulate_scenarios(each, scenarios, shops, replications=REPLICATIONS, seed=SEED)
+            for each in draws
         ]
         summaries = summarise_models(results)
         rows = tables.of_results(category, results, summaries)
         about = tables.describe(category, results, summaries, warehouse.settings.currency)
+        about["assortment_simulation_product"] = tables.describe_flows(category, draws, results)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame), category)
             yield written(session, name, count, about.get(name))

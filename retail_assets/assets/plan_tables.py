@@ -190,6 +190,7 @@ def describe(category: str, plans: Sequence[Planned], currency: str) -> dict[str
         title = f"{category}: {planned.occasion.plan_id}"
         stock[f"stock_{at}"] = _stock_picture(planned, title)
         compared[f"methods_{at}"] = _methods_picture(planned, title, currency)
+        compared[f"gain_{at}"] = _gain_picture(planned, title, currency)
         if planned.chosen.frontier:
             frontiers[f"budget_{at}"] = _budget_picture(planned, title, currency)
     worst = max((_bound(p.chosen, p.chosen.methods["joint"])[1] or 0.0) for p in plans)
@@ -229,6 +230,14 @@ def _methods_picture(planned: Planned, title: str, currency: str) -> Any:
         title=title,
     )
     return metadata.picture(png, "ways to plan")
+
+
+def _gain_picture(planned: Planned, title: str, currency: str) -> Any:
+    gain = planned.chosen.gain_by_draw
+    png = assortment_plots.difference_histogram(
+        gain, float((gain > 0).mean()), currency=currency, title=f"{title}, against the newsvendor"
+    )
+    return metadata.picture(png, "gain over the newsvendor, by posterior draw")
 
 
 def _budget_picture(planned: Planned, title: str, currency: str) -> Any:
