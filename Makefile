@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 CLUSTER_STAMP := $(VENV)/.installed-cluster
 export RETAIL_ASSETS_HOME ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(RETAIL_ASSETS_HOME)/dagster
-BENCHES := inventory_status substitution scenarios cold_start demand pricing ingest faults start_up
+BENCHES := inventory_status substitution scenarios cold_start demand pricing assortment ingest faults start_up
 # A second oracle of the inventory tests. It pins the documentation tools of its own project, 35
 # packages that its functions do not use: installed alone.
 ORACLES := stockpyl==1.0.2

@@ -16,6 +16,7 @@ NAMES = (
     "cold_start",
     "demand",
     "pricing",
+    "assortment",
     "ingest",
     "faults",
     "start_up",

@@ -97,7 +97,7 @@ def _post(url: str, alert: Alert) -> str | None:
         request = urllib.request.Request(
             url, json.dumps(told).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # nosec B310: http(s) only
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # nosec B310
             return None
     except urllib.error.HTTPError as error:
         return f"HTTP status {error.code}"

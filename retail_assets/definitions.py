@@ -30,12 +30,14 @@ from retail_assets.automation import (  # noqa: E402
     price_sensor,
     schedules,
     sensors,
+    upkeep,
 )
 from retail_assets.checks import (  # noqa: E402
     cold_start_checks,
     demand_checks,
     ingest_checks,
     model_checks,
+    plan_checks,
     pricing_checks,
     scenario_checks,
     stock_checks,
@@ -78,12 +80,13 @@ def build_definitions(overrides: Mapping[str, object] | None = None) -> dg.Defin
                 scenario_checks,
                 cold_start_checks,
                 demand_checks,
+                plan_checks,
                 pricing_checks,
                 stock_checks,
             ]
         ),
-        jobs=jobs.JOBS,
-        schedules=schedules.build_schedules(settings),
+        jobs=[*jobs.JOBS, upkeep.maintenance],
+        schedules=[*schedules.build_schedules(settings), upkeep.maintenance_schedule],
         sensors=[
             sensors.landing_sensor,
             price_sensor.price_sensor,

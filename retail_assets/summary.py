@@ -44,6 +44,26 @@ FROM assortment_scenarios s JOIN substitution_diagnostics d USING (category, cho
 WHERE d.chosen AND verdict <> 'base' ORDER BY diff_mean DESC LIMIT 8
 """
 
+# Each recommended plan, with what the independent newsvendor would lose.
+_PLANS = """
+SELECT plan_id, products, spend_cents / 100, holdout_profit / 100, holdout_ci_low / 100,
+       holdout_ci_high / 100, gap_pct, -100 * n.diff_mean / nullif(r.holdout_profit, 0)
+FROM assortment_plan_summary r
+LEFT JOIN (SELECT category, plan_id, choice_model, diff_mean FROM assortment_plan_summary
+           WHERE method = 'newsvendor') n USING (category, plan_id, choice_model)
+WHERE recommended ORDER BY r.holdout_profit DESC LIMIT 6
+"""
+
+_SHELVES = """
+SELECT category, store_id, goal, any_value(diff_mean) / 100 AS gain,
+       any_value(diff_ci_low) / 100, any_value(diff_ci_high) / 100, any_value(verdict),
+       arg_max(coalesce(name, product_id), capacity_plan - capacity_now),
+       arg_min(coalesce(name, product_id), capacity_plan - capacity_now)
+FROM capacity_plan c JOIN substitution_diagnostics d USING (category, choice_model)
+LEFT JOIN products p USING (product_id)
+WHERE d.chosen GROUP BY c.category, store_id, goal ORDER BY gain DESC LIMIT 4
+"""
+
 # The youngest style of each way of counting, with what was expected of it before its first trial.
 _NEWEST = """
 SELECT coalesce(p.name, s.product_id), source, n, p_mean, p_lo95, p_hi95, prior_mean, days_known
@@ -93,6 +113,8 @@ def show(settings: Settings, console: Console, failed: Sequence[str] = ()) -> No
         _stockouts(session, console)
         _substitutions(session, console)
         _scenarios(session, settings, console)
+        _plans(session, settings, console)
+        _shelves(session, settings, console)
         _newest(session, console)
         _orders(session, console)
         _prices(session, settings, console)
@@ -142,6 +164,32 @@ def _scenarios(session: Session, settings: Settings, console: Console) -> None:
     for _, scenario, goal, mean, low, high, verdict in rows:
         money = f"{mean / 100:+10,.0f}   [{low / 100:+,.0f}, {high / 100:+,.0f}]"
         console.print(f"  {scenario:<44} {money} {goal}, {verdict}", soft_wrap=True)
+
+
+def _plans(session: Session, settings: Settings, console: Console) -> None:
+    rows = session.sql(_PLANS).fetchall()
+    if rows:
+        console.print(f"What to buy      expected profit of one buy, {settings.currency}, 95 %:")
+    for plan, products, spend, mean, low, high, gap, newsvendor in rows:
+        bound = f"at most {gap:.1f}% below the best" if gap is not None else "no bound"
+        gain = f"; newsvendor {newsvendor:.1f}% below it" if newsvendor is not None else ""
+        console.print(
+            f"  {plan:<38} {products} products for {spend:,.0f}: {mean:,.0f}   "
+            f"[{low:,.0f}, {high:,.0f}], {bound}{gain}",
+            soft_wrap=True,
+        )
+
+
+def _shelves(session: Session, settings: Settings, console: Console) -> None:
+    rows = session.sql(_SHELVES).fetchall()
+    if rows:
+        console.print(f"Shelf room       gain of dividing it anew, {settings.currency} a quarter:")
+    for category, store, goal, mean, low, high, verdict, more, less in rows:
+        console.print(
+            f"  {category + ', ' + store:<24} {mean:+10,.0f}   [{low:+,.0f}, {high:+,.0f}] {goal}, "
+            f"{verdict}; most to {more}, from {less}",
+            soft_wrap=True,
+        )
 
 
 def _newest(session: Session, console: Console) -> None:

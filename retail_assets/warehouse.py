@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import time
+import uuid
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -188,6 +189,7 @@ class Warehouse:
                 }
             )
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
             try:
                 yield Session(self, connection, Path(spill))
             finally:
@@ -276,8 +278,8 @@ class Warehouse:
         """
         target = self.settings.database
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        partial.unlink(missing_ok=True)
+        # Two publications at once must not rename each other's half-written file.
+        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
         counts: dict[str, int] = {}
         with self.session() as session:
             # Readers of DuckDB 1.4 and later can open this storage version.

@@ -1,9 +1,10 @@
-"""What happens if the shelf changes. One simulation yields three tables."""
+"""What happens if the shelf changes, what to carry, and how to divide the room."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
+from retail_assets.assets import capacity_tables, plan_inputs, plan_tables
 from retail_assets.assets import scenario_tables as tables
 from retail_assets.assets.panels import load_panel
 from retail_assets.assets.specs import asset_spec, written
@@ -43,13 +44,73 @@ def simulate_assortment(
     with warehouse.session() as session:
         data = load_panel(session, category)
         shops, scenarios = tables.shops(session, data), tables.scenarios(session, data)
+        draws = tables.draws(session, data)
         results = [
-            simulate_scenarios(draws, scenarios, shops, replications=REPLICATIONS, seed=SEED)
-            for draws in tables.draws(session, data)
+            simulate_scenarios(each, scenarios, shops, replications=REPLICATIONS, seed=SEED)
+            for each in draws
         ]
         summaries = summarise_models(results)
         rows = tables.of_results(category, results, summaries)
         about = tables.describe(category, results, summaries, warehouse.settings.currency)
+        about["assortment_simulation_product"] = tables.describe_flows(category, draws, results)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame), category)
             yield written(session, name, count, about.get(name))
+
+
+@dg.multi_asset(
+    name="plan_assortment",
+    specs=[
+        asset_spec(
+            name,
+            deps=("substitution_posterior", "demand_rates", "demand_profile", *REFERENCE),
+            every=("interval_sales", "pos_lines", "trading_days"),
+            kinds=["numba", "ortools"],
+        )
+        for name in ("assortment_plan", "assortment_plan_summary", "assortment_frontier")
+    ],
+    partitions_def=CATEGORIES,
+)
+def plan_assortment(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult]:
+    """What to carry and how much of it, by the plans of data/rules/assortment.toml."""
+    category = context.partition_key
+    with warehouse.session() as session:
+        data = load_panel(session, category)
+        rules, shops = plan_inputs.rules(session, data), tables.shops(session, data)
+        draws = tables.draws(session, data, plan_inputs.DRAWS)
+        cases = plan_inputs.occasions(session, data, rules.plans, shops, draws)
+        plans = [plan_tables.plan(case, SEED) for case in cases]
+        about = plan_tables.describe(category, plans, warehouse.settings.currency)
+        for name, frame in plan_tables.of_plans(category, plans).items():
+            count = session.replace(name, session.connection.from_arrow(frame), category)
+            yield written(session, name, count, about.get(name))
+
+
+@dg.multi_asset(
+    name="divide_shelves",
+    specs=[
+        asset_spec(
+            "capacity_plan",
+            deps=("substitution_posterior", "demand_rates", "demand_profile", *REFERENCE),
+            every=("interval_sales", "pos_lines", "trading_days"),
+            kinds=["numba", "ortools"],
+        )
+    ],
+    partitions_def=CATEGORIES,
+)
+def divide_shelves(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
+    """How each store's shelf of today would be divided best."""
+    category = context.partition_key
+    with warehouse.session() as session:
+        data = load_panel(session, category)
+        rules, shops = plan_inputs.rules(session, data), tables.shops(session, data)
+        draws = tables.draws(session, data)
+        shelves = capacity_tables.divide(session, data, rules.shelf, shops, draws, SEED)
+        frame = capacity_tables.rows(category, shelves)
+        count = session.replace("capacity_plan", session.connection.from_arrow(frame), category)
+        about = capacity_tables.describe(category, shelves, warehouse.settings.currency)
+        return written(session, "capacity_plan", count, about)

@@ -13,7 +13,7 @@ from retail_assets.assets.fitted_status import demand_level
 from retail_assets.assets.panels import CategoryPanel
 from retail_assets.errors import ModelError
 from retail_assets.models.panel import Rates
-from retail_assets.report import metadata, plots
+from retail_assets.report import assortment_plots, metadata, plots
 from retail_assets.warehouse import Session
 
 if TYPE_CHECKING:
@@ -258,3 +258,28 @@ def describe(
             "truncated_share": max(float(result.truncated_share) for result in results),
         },
     }
+
+
+def describe_flows(
+    category: str, draws: Sequence[Sequence[Rates]], results: Sequence[ScenarioResult]
+) -> dict[str, Any]:
+    """Where customers go when their product goes, of the six products wanted most.
+
+    While one product is missing both choice models read a row of rates alike.
+    """
+    own, products = draws[0], np.array(results[0].products)
+    wanted = np.mean([rates.arrival_rate.sum(axis=0) for rates in own], axis=0)
+    flows = []
+    for j in np.argsort(-wanted, kind="stable")[:6]:
+        others = np.arange(len(products)) != j
+        rows = np.array([rates.substitution_rate[j, others] for rates in own])
+        shares = np.column_stack([rows, 1.0 - rows.sum(axis=1)])
+        low, high = np.quantile(shares, [0.025, 0.975], axis=0)
+        flows.append(
+            assortment_plots.Flow(
+                str(products[j]), products[others].tolist(), shares.mean(axis=0), low, high
+            )
+        )
+    title = f"{category}: where customers go ({own[0].choice_model})"
+    picture = assortment_plots.substitution_flow(flows, title=title)
+    return {"flows": metadata.picture(picture, "where customers go when their product goes")}

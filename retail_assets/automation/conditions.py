@@ -31,6 +31,7 @@ KNOWN_DAYS = timedelta(days=7)
 did."""
 
 FOLLOWS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(jobs.PLANS, ("substitution_posterior",)),
     **dict.fromkeys(jobs.DEMAND, ("substitution_rates", "demand_model", "price_calendar")),
     **dict.fromkeys((jobs.TRIALS,), ("pos_lines",)),
     **dict.fromkeys(jobs.COLD_START, ("pos_trials", "style_trials")),

@@ -15,10 +15,11 @@ EXECUTOR = dg.in_process_executor
 DAILY = ("raw_pos", "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 REFERENCE = ("landing_files", *(table.name for table in contract.landed_tables()))
 DEMAND = ("demand_model", "demand_backtest", "demand_curves")
+PLANS = ("assortment_plan", "assortment_plan_summary", "assortment_frontier", "capacity_plan")
 MODELS = tuple(
     name
     for name, table in contract.tables().items()
-    if table.partition == "category" and name not in DEMAND
+    if table.partition == "category" and name not in {*DEMAND, *PLANS}
 )
 TRIALS = "pos_trials"
 COLD_START = tuple(
@@ -43,6 +44,11 @@ models = dg.define_asset_job(
     "models",
     dg.AssetSelection.assets(*MODELS),
     description="Stock-outs, substitution and what-if of the chosen categories.",
+)
+plans = dg.define_asset_job(
+    "plans",
+    dg.AssetSelection.assets(*PLANS),
+    description="What to carry and how much of it, and how to divide the shelf, by category.",
 )
 trials = dg.define_asset_job(
     "trials",
@@ -84,6 +90,7 @@ JOBS = (
     references,
     ingest,
     models,
+    plans,
     trials,
     cold_start,
     demand,

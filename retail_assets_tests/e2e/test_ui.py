@@ -87,6 +87,11 @@ def test_the_lineage_page_shows_the_groups(server, page):
         ("substitution_posterior", "partitions&partition=bars"),
         ("substitution_rates", "partitions&partition=bars"),
         ("assortment_scenarios", "partitions&partition=bars"),
+        ("assortment_simulation_product", "partitions&partition=bars"),
+        ("assortment_plan", "partitions&partition=bars"),
+        ("assortment_plan_summary", "partitions&partition=bars"),
+        ("assortment_frontier", "partitions&partition=pralines"),
+        ("capacity_plan", "partitions&partition=bars"),
         ("cold_start_posterior", "partitions&partition=2026-10-31"),
         ("demand_model", "partitions&partition=bars"),
         ("demand_backtest", "partitions&partition=bars"),
@@ -128,6 +133,8 @@ def test_the_demo_says_what_it_found_in_three_minutes(demo_home):
         "Extra dark 90 %",
         "Substitution",
         "What if",
+        "What to buy",
+        "Shelf room",
         "Order now",
         "Sale prices",
         "proven best",
@@ -143,6 +150,7 @@ def test_a_second_run_changes_no_table(demo_home):
     assert again.returncode == 0, again.stdout + again.stderr
     assert "receipts up to date" in again.stdout
     daily = ("raw_pos", "pos_lines", "interval_sales", "inventory_status", "assortment_scenarios")
+    daily += ("assortment_plan", "capacity_plan")
     after = {p.name: len(list((p / "_delta_log").glob("*.json"))) for p in lake.iterdir()}
     assert {n: after[n] for n in daily} == {n: before[n] for n in daily}
 

@@ -53,7 +53,7 @@ class PlanRules:
     """
 
     name: str = "season"
-    stores: Literal["each", "together"] | tuple[str, ...] = "each"
+    stores: Literal["each", "together"] | tuple[str, ...] = "together"
     weeks: int = 4
     customers_cv: float = 0.2
     distribution: Literal["lognormal", "negbin", "poisson"] = "lognormal"

@@ -177,23 +177,23 @@ def simulate_scenarios(
     cases = tuple(scenarios)
     if not cases or not isinstance(cases[0], Base):
         cases = (Base(), *(case for case in cases if not isinstance(case, Base)))
-    _check(draws, shops, replications)
+    check_simulation(draws, shops, replications)
     rooms = np.array(
         [[capacity_under(case, s.products, s.capacity) for s in shops] for case in cases]
     )
-    which = _draw_of_replication(len(draws), replications)
+    which = draw_of_replication(len(draws), replications)
     ledger = _Ledger(len(cases), replications, len(shops[0].products))
     customers, truncated = np.zeros(replications, np.int64), 0.0
     for r in range(replications):
         shared = [
-            _shared(draws[which[r]], shop, store, (seed, r, store), max_length)
+            draw_horizon(draws[which[r]], shop, store, (seed, r, store), max_length)
             for store, shop in enumerate(shops)
         ]
         customers[r] = sum(len(people) for people, _ in shared)
         truncated += sum(len(people) * people.truncated_share for people, _ in shared)
         for c, case in enumerate(cases):
             runs = [
-                _run(case, shop, rooms[c, s], *shared[s], (seed, r, s))
+                live_through(case, shop, rooms[c, s], *shared[s], (seed, r, s))
                 for s, shop in enumerate(shops)
             ]
             ledger.enter(c, r, runs, shops, rooms[c])
@@ -216,7 +216,8 @@ def simulate_scenarios(
     )
 
 
-def _check(draws: Sequence[Rates], shops: Sequence[Shop], replications: int) -> None:
+def check_simulation(draws: Sequence[Rates], shops: Sequence[Shop], replications: int) -> None:
+    """ValueError where `simulate_scenarios` could not use them."""
     if not draws or not shops:
         raise ValueError("a simulation needs at least one draw of the rates and one shop")
     if replications < 2:
@@ -234,17 +235,20 @@ def _check(draws: Sequence[Rates], shops: Sequence[Shop], replications: int) -> 
             )
 
 
-def _draw_of_replication(n_draws: int, replications: int) -> Ints:
+def draw_of_replication(n_draws: int, replications: int) -> Ints:
     """Two replications per draw, the draws evenly spaced over the chain."""
     pairs = (replications + 1) // 2
     used = min(n_draws, pairs)
     return (np.arange(replications) // 2 % used * n_draws // used).astype(np.int64)
 
 
-def _shared(
+def draw_horizon(
     rates: Rates, shop: Shop, store: int, seed: tuple[int, ...], max_length: int
 ) -> tuple[Customers, Orders]:
-    """What a replication's scenarios have in common: customers and order times."""
+    """What a replication's scenarios have in common: customers and order times.
+
+    ``store`` is the shop's row of the rates.
+    """
     rng = np.random.default_rng(seed)
     people = draw_customers(
         rng,
@@ -260,7 +264,7 @@ def _shared(
     return people, shop.draw_orders(rng)
 
 
-def _run(
+def live_through(
     case: Scenario,
     shop: Shop,
     room: Ints,
@@ -268,6 +272,7 @@ def _run(
     orders: Orders,
     seed: tuple[int, ...],
 ) -> Replay:
+    """One shop with capacities ``room`` (n,); ``seed`` times what a scenario forces out."""
     reorder_point = np.floor(shop.reorder_share * room + 1e-9).astype(np.int64)
     forced = None
     if isinstance(case, AddStockouts):

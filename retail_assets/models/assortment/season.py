@@ -317,6 +317,16 @@ class Market:
             substitution_rate=self.substitution_rate[own],
         )
 
+    def some(self, most: int) -> Market:
+        """The market of at most so many of the draws, evenly spaced."""
+        used = min(self.n_draws, most)
+        which = np.arange(used) * self.n_draws // used
+        return replace(
+            self,
+            first_choice=self.first_choice[which],
+            substitution_rate=self.substitution_rate[which],
+        )
+
     def mean(self) -> Market:
         """The market at the posterior mean of its rates: what a plug-in plan would use."""
         return replace(
