@@ -172,7 +172,10 @@ def _plans(session: Session, settings: Settings, console: Console) -> None:
         console.print(f"What to buy      expected profit of one buy, {settings.currency}, 95 %:")
     for plan, products, spend, mean, low, high, gap, newsvendor in rows:
         bound = f"at most {gap:.1f}% below the best" if gap is not None else "no bound"
-        gain = f"; newsvendor {newsvendor:.1f}% below it" if newsvendor is not None else ""
+        gain = ""
+        if newsvendor is not None:
+            lost = f"{newsvendor:.1f}% below it" if newsvendor >= 0.05 else "as good"
+            gain = f"; newsvendor {lost}"
         console.print(
             f"  {plan:<38} {products} products for {spend:,.0f}: {mean:,.0f}   "
             f"[{low:,.0f}, {high:,.0f}], {bound}{gain}",

@@ -82,8 +82,8 @@ stock_plan = dg.define_asset_job(
 )
 publish = dg.define_asset_job(
     "publish",
-    dg.AssetSelection.assets("retail_duckdb"),
-    description="Write retail.duckdb, the database people open.",
+    dg.AssetSelection.assets("alerts", "retail_duckdb"),
+    description="Note failed runs, and write retail.duckdb, the database people open.",
 )
 
 JOBS = (
