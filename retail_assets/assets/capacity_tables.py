@@ -142,6 +142,9 @@ def describe(category: str, shelves: Sequence[Shelf], currency: str) -> dict[str
         pictures[f"shelf_{at}"] = metadata.picture(png, f"shelf of {shelf.store_id}")
     return {
         "gains": metadata.table(header, table),
-        "gain": sum(shelf.plan.diff_mean for shelf in shelves) / 100,
+        # Each choice model plans every store: their mean is the category's gain.
+        "gain": sum(s.plan.diff_mean for s in shelves)
+        / 100
+        / len({s.choice_model for s in shelves}),
         **pictures,
     }
