@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 import dagster as dg
 import pyarrow as pa
 
+from retail_assets.partitions import RANGE_END, RANGE_START
 from retail_assets.warehouse import Warehouse
 
 WEBHOOK_VARIABLE = "RETAIL_ASSETS_WEBHOOK"
 TIMEOUT_SECONDS = 10
 KEPT = timedelta(days=365)
 LONGEST = 1000
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ASSETS = "assets chosen in the UI"
 
 
@@ -51,7 +51,7 @@ def alert_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Alert:
     entry = next(iter([*steps, *ends]), None)
     step, message = None, "the run ended without a message"
     if entry is not None and (event := entry.dagster_event) is not None:
-        step, message = event.step_key, _reason(event) or message
+        step, message = event.step_key, reason(event) or message
     first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
     when = ends[-1].timestamp if ends else entry.timestamp if entry else 0.0
     return Alert(
@@ -66,8 +66,8 @@ def alert_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Alert:
     )
 
 
-def _reason(event: dg.DagsterEvent) -> str:
-    """One line: of a step its own error, of a run that died what Dagster says of it."""
+def reason(event: dg.DagsterEvent) -> str:
+    """Why it failed, in one line: of a step its deepest cause, of a run what Dagster says."""
     failure = event.step_failure_data if event.is_step_failure else event.job_failure_data
     error = failure.error
     if error is None:

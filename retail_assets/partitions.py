@@ -25,6 +25,9 @@ CATEGORIES = dg.DynamicPartitionsDefinition(name="category")
 #: Sales that still need prices, registered from sale_events.
 SALES = dg.DynamicPartitionsDefinition(name="sale")
 
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+"""Tags of a run over a range of days; Dagster has no public names for them."""
+
 
 def days_of(context: dg.AssetExecutionContext) -> tuple[date, date]:
     """First and last business day of the run's partition or range."""

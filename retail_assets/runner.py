@@ -29,7 +29,6 @@ from retail_assets.warehouse import Warehouse
 if TYPE_CHECKING:
     import dagster as dg
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 LOOK_BACK = timedelta(days=62)
 """What was known of the styles is made for nine weeks at first: eight are shown, one foresees.
 Earlier days, by ``--force`` or a backfill, cost 90 ms each with Dagster's book-keeping."""
@@ -316,6 +315,8 @@ def _execute(
     partition: str | None,
 ) -> _Done | None:
     """Run what of a job is wanted in this process; None where nothing is."""
+    from retail_assets.partitions import RANGE_END, RANGE_START
+
     job = definitions.resolve_job_def(name)
     every = job.asset_layer.executable_asset_keys
     wanted = [key for key in every if key.to_user_string() in assets]
@@ -367,13 +368,6 @@ def _chain(
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
     """The message of the deepest cause of the first failed step."""
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            if error is None:
-                return "failed"
-            # "package.Error: what is wrong": people need the second half
-            return error.message.strip().splitlines()[0].split(f"{error.cls_name}: ", 1)[-1]
-    return "failed"
+    from retail_assets.alerts import reason
+
+    return next((reason(event) for event in result.all_events if event.is_step_failure), "failed")

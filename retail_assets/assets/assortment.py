@@ -16,21 +16,22 @@ REPLICATIONS = 200  # 100 posterior draws, two sets of customers each
 REFERENCE = ("products", "stores", "shelf", "deliveries")
 
 
-@dg.multi_asset(
-    name="simulate_assortment",
-    specs=[
+def _specs(*names: str, kinds: tuple[str, ...] = ()) -> list[dg.AssetSpec]:
+    """All of the room rests on the same: the rates, and the last quarter of the stores."""
+    return [
         asset_spec(
             name,
             deps=("substitution_posterior", "demand_rates", "demand_profile", *REFERENCE),
             every=("interval_sales", "pos_lines", "trading_days"),
-            kinds=["numba"],
+            kinds=["numba", *kinds],
         )
-        for name in (
-            "assortment_simulation",
-            "assortment_simulation_product",
-            "assortment_scenarios",
-        )
-    ],
+        for name in names
+    ]
+
+
+@dg.multi_asset(
+    name="simulate_assortment",
+    specs=_specs("assortment_simulation", "assortment_simulation_product", "assortment_scenarios"),
     partitions_def=CATEGORIES,
 )
 def simulate_assortment(
@@ -60,15 +61,9 @@ def simulate_assortment(
 
 @dg.multi_asset(
     name="plan_assortment",
-    specs=[
-        asset_spec(
-            name,
-            deps=("substitution_posterior", "demand_rates", "demand_profile", *REFERENCE),
-            every=("interval_sales", "pos_lines", "trading_days"),
-            kinds=["numba", "ortools"],
-        )
-        for name in ("assortment_plan", "assortment_plan_summary", "assortment_frontier")
-    ],
+    specs=_specs(
+        "assortment_plan", "assortment_plan_summary", "assortment_frontier", kinds=("ortools",)
+    ),
     partitions_def=CATEGORIES,
 )
 def plan_assortment(
@@ -90,14 +85,7 @@ def plan_assortment(
 
 @dg.multi_asset(
     name="divide_shelves",
-    specs=[
-        asset_spec(
-            "capacity_plan",
-            deps=("substitution_posterior", "demand_rates", "demand_profile", *REFERENCE),
-            every=("interval_sales", "pos_lines", "trading_days"),
-            kinds=["numba", "ortools"],
-        )
-    ],
+    specs=_specs("capacity_plan", kinds=("ortools",)),
     partitions_def=CATEGORIES,
 )
 def divide_shelves(

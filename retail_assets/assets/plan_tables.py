@@ -69,7 +69,7 @@ def of_plans(category: str, plans: Sequence[Planned]) -> dict[str, pa.Table]:
 
 def _table(name: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
     columns = contract.table(name).column_names
-    return pa.table({c: [_plain(row[c]) for row in rows] for c in columns}, schema=None)
+    return pa.table({c: [_plain(row[c]) for row in rows] for c in columns})
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ import dagster as dg
 
 from retail_assets import sales
 from retail_assets.automation import jobs
+from retail_assets.automation.sensors import content_hash
 from retail_assets.partitions import CATEGORIES, SALES
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Session, Warehouse
@@ -45,7 +46,7 @@ class Asked:
         before, key = self.known.get(name, ["", ""])
         if before == content or len(self.requests) == MOST:
             return
-        key = f"{name}/{_short(key, content)}"
+        key = f"{name}/{content_hash(key, content)}"
         self.known[name] = [content, key]
         self.requests.append(dg.RunRequest(key, job_name=job, partition_key=partition))
 
@@ -68,7 +69,7 @@ def price_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Requests whose keys come from content; a tick without news opens no table."""
     rules = _rules(warehouse.settings)
-    seen = _short(rules, *(str(warehouse.version(name)) for name in WATCHED))
+    seen = content_hash(rules, *(str(warehouse.version(name)) for name in WATCHED))
     before = json.loads(context.cursor or "{}")
     if before.get("settled") == seen:
         return dg.SkipReason("no news of sales, demand or rules")
@@ -105,7 +106,7 @@ def _ask(
     of_prices, of_charged = sales.price_inputs(session), sales.charged_inputs(session)
     ready = {sale for _, sale in coming} - waiting
     for sale in sorted(ready):
-        asked.ask("prices", sale, _short(rules, of_prices[sale]))
+        asked.ask("prices", sale, content_hash(rules, of_prices[sale]))
     begun = sales.begun(session)
     # Both runs add to the decisions of the sale: one after the other.
     pricing = {sale for sale in ready.intersection(begun) if asked.runs("prices", sale, instance)}
@@ -132,12 +133,6 @@ def _waits_for(held: set[str]) -> str:
 def _rules(settings: Settings) -> str:
     """Hash of what the merchandiser has written about prices."""
     found = sorted(p for p in settings.rules.glob("pricing*") if p.is_file())
-    return _short(*(f"{path.name} {_hash(path.read_bytes())}" for path in found))
-
-
-def _short(*content: str) -> str:
-    return _hash(json.dumps(content).encode())[:16]
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return content_hash(
+        *(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in found)
+    )

@@ -13,9 +13,8 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from retail_assets.automation import jobs
-from retail_assets.automation.sensors import RANGE_END, RANGE_START
 from retail_assets.ingest.landing import APART, affected_ranges
-from retail_assets.partitions import CATEGORIES
+from retail_assets.partitions import CATEGORIES, RANGE_END, RANGE_START
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Warehouse
 

@@ -14,10 +14,8 @@ import dagster as dg
 
 from retail_assets.automation import jobs
 from retail_assets.ingest import landing
-from retail_assets.partitions import DAYS
+from retail_assets.partitions import DAYS, RANGE_END, RANGE_START
 from retail_assets.warehouse import Warehouse
-
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
 @dg.sensor(
@@ -38,7 +36,7 @@ def landing_sensor(
         version = session.versions.get("landing_files", -1)
     if new:
         # The version makes a file that came back to a former content a new request.
-        return _ask("references", f"references-{_short(new)}-{version}", {}, folder)
+        return _ask("references", f"references-{content_hash(*new)}-{version}", {}, folder)
     ranges = landing.affected_ranges(warehouse)
     if ranges:
         first, last = ranges[0]
@@ -58,7 +56,8 @@ def _ask(job: str, key: str, tags: dict[str, str], folder: str) -> dg.SensorResu
     return dg.SensorResult([request], cursor=json.dumps({"asked": key, "folder": folder}))
 
 
-def _short(content: list[str]) -> str:
+def content_hash(*content: str) -> str:
+    """Short name of some texts, for run keys: the same content, the same key."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
