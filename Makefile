@@ -14,7 +14,7 @@ BENCHES := inventory_status substitution scenarios cold_start demand pricing ass
 # packages that its functions do not use: installed alone.
 ORACLES := stockpyl==1.0.2
 
-.PHONY: help setup demo ui test lint format e2e cluster bench bench-large docs clean
+.PHONY: help setup demo ui test lint format e2e soak bench bench-large docs clean
 
 help:
 	@grep -E '^# make|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/'
@@ -55,11 +55,8 @@ ui: $(STAMP)  ## open the Dagster UI with the demo's state
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest --ignore retail_assets_tests/e2e
 
-e2e: $(STAMP)  ## real servers and a browser
-	$(BIN)/python -m pytest retail_assets_tests/e2e/test_ui.py
-
-cluster: $(CLUSTER_STAMP)  ## backfills, and a cluster on loopback that loses a worker (needs PostgreSQL, Redis)
-	$(BIN)/python -m pytest retail_assets_tests/e2e/test_backfills.py retail_assets_tests/e2e/test_cluster.py retail_assets_tests/test_deploy.py
+e2e: $(CLUSTER_STAMP)  ## real servers, a browser, backfills, and a cluster on loopback that loses a worker
+	$(BIN)/python -m pytest retail_assets_tests/e2e retail_assets_tests/test_deploy.py
 
 # bandit reads the code; pip-audit asks the network about the pinned packages, and is passed over
 # where it is not installed or finds no network within its time.

@@ -132,7 +132,7 @@ def _bear(job: str, settings: Settings, harm: Harm) -> None:
     JOBS[job](settings)
 
 
-def ingest(settings: Settings, *, force: bool = False) -> None:
+def ingest(settings: Settings) -> None:
     """Landing files to interval sales, as ``retail-assets run --until interval_sales``."""
     warehouse = Warehouse(settings)
     with warehouse.session() as session:
@@ -140,7 +140,7 @@ def ingest(settings: Settings, *, force: bool = False) -> None:
     for name in ("products", "stores", "store_hours"):
         with warehouse.session() as session:
             reference.write_reference(session, name)
-    for days in landing.affected_ranges(warehouse, force=force):
+    for days in landing.affected_ranges(warehouse):
         for step in (raw.write_raw_pos, lines.write_pos_lines, intervals.write_intervals):
             with warehouse.session() as session:
                 step(session, days)
@@ -171,12 +171,7 @@ def nothing(settings: Settings) -> None:
     """What a process costs."""
 
 
-def again(settings: Settings) -> None:
-    """As ``retail-assets run --force``."""
-    ingest(settings, force=True)
-
-
-JOBS = {job.__name__: job for job in (ingest, again, model, nothing)}
+JOBS = {job.__name__: job for job in (ingest, model, nothing)}
 
 
 def fingerprint(warehouse: Warehouse, names: tuple[str, ...]) -> Fingerprint:

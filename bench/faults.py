@@ -252,7 +252,7 @@ def _reader(work: Path) -> Tally:
 
 
 def _damaged(work: Path) -> Tally:
-    """Named by the doctor; the rollback and the forced run it advises bring every row back."""
+    """Named by the doctor; the rollback and the run it advises bring every row back."""
     shop, tally = Shop.open(work / "damaged", work / "paper"), Tally()
     for name in CHAIN:
         files = shop.warehouse.files(name, shop.warehouse.version(name))
@@ -263,7 +263,6 @@ def _damaged(work: Path) -> Tally:
         named = [f.about for f in doctor.tables(shop.warehouse) if f.level == doctor.WRONG]
         tally.struck += any(Path(files[0]).name in about for about in named)
         shop.warehouse.rollback(name, 0)
-        jobs.finish("again", shop.settings)
         shop.heal(tally, 1)
     return tally
 

@@ -257,7 +257,7 @@ def tables(warehouse: Warehouse) -> Iterator[Finding]:
             files += 1
             why = _broken(_local(warehouse.path(name), add["path"]), add)
             if why:
-                remedy = f"retail-assets history {name}, rollback to one before it, run --force"
+                remedy = f"retail-assets history {name}, rollback to one before it, run"
                 broken.append(Finding(WRONG, "tables", f"{name}/{add['path']} {why}", remedy))
     if not broken:
         yield Finding(OK, "tables", f"{files:,} files, all whole")

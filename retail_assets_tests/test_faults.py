@@ -165,6 +165,15 @@ def test_a_damaged_file_is_named_and_a_rollback_and_a_run_mend_it(warehouse, cor
     assert fingerprint(warehouse, CHAIN) == corrected
 
 
+@pytest.mark.parametrize("table", CHAIN)
+def test_a_table_rolled_back_to_nothing_is_filled_by_the_next_run(warehouse, corrected, table):
+    jobs.ingest(warehouse.settings)
+    warehouse.rollback(table, 0)
+    jobs.ingest(warehouse.settings)
+    assert fingerprint(warehouse, CHAIN) == corrected
+    assert landing.affected_ranges(warehouse) == []
+
+
 READER = """
 import sys, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=True)

@@ -203,7 +203,7 @@ def affected_ranges(warehouse: Warehouse, *, force: bool = False) -> list[tuple[
                 [(row.version, row.rows)] if row.rows else []
             ):
                 spans += row.days(settings) + [(a, b) for _, _, a, b in have]
-        spans += [(day, day) for day in unfinished_days(warehouse)]
+        spans += [(day, day) for day in unfinished_days(session)]
         spans += [(day, day) for day in misjudged_days(session)]
         done = warehouse.partitions("trading_days")
     if spans and done:

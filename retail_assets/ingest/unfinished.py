@@ -20,16 +20,30 @@ CHAIN = (POS, "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 NONE = DayFiles(0, 0)
 
 
-def unfinished_days(warehouse: Warehouse) -> list[date]:
+# A void cancels one sale at most, so a day of more sales than voids has sold something.
+_SOLD = """
+SELECT business_date FROM pos_lines WHERE business_date IN (SELECT unnest(?::DATE[]))
+GROUP BY ALL HAVING count(*) FILTER (line_type = 'sale') > count(*) FILTER (line_type = 'void')
+"""
+
+
+def unfinished_days(session: Session) -> list[date]:
     """Days whose later tables are not those of their receipts, in order.
 
     A day is finished when every raw line is a valid or a rejected one, and each table's files
     are no older than those it was made from. (A table without a row on that day has no file
     there: ``trading_days`` never is without one, and is committed before ``interval_sales``.)
+    A day of ``interval_sales`` without a row is looked at: it may be one of returns only, or
+    an earlier version that somebody went back to.
     """
-    held = [warehouse.day_files(name) for name in CHAIN]
+    held = [session.warehouse.day_files(name) for name in CHAIN]
     days = sorted(set().union(*held[:3]))
-    return [day for day in days if not _finished(*(table.get(day, NONE) for table in held))]
+    found = {day for day in days if not _finished(*(table.get(day, NONE) for table in held))}
+    _, lines, _, _, sales = held
+    empty = [day for day in lines if day not in sales and day not in found]
+    if empty:
+        found |= {day for (day,) in session.sql(_SOLD, [empty]).fetchall()}
+    return sorted(found)
 
 
 def _finished(
