@@ -50,6 +50,8 @@ class Settings:
         DuckDB's memory limit; more spills to disk.
     currency : str
         Shown beside money; amounts are integer cents of it.
+    automate : bool
+        Schedules and sensors run from the start; otherwise they wait to be switched on in the UI.
     """
 
     home: Path
@@ -63,6 +65,7 @@ class Settings:
     publish_max_rows: int = 50_000_000
     memory_limit: str = "2GB"
     currency: str = "EUR"
+    automate: bool = False
 
     @property
     def lake(self) -> Path:
@@ -147,8 +150,10 @@ def _read(path: Path) -> dict[str, Any]:
             "str": str,
             "date": date,
             "Path": str,
+            "bool": bool,
         }
-        if not isinstance(value, wanted[str(known[key])]) or isinstance(value, bool):
+        of_kind = isinstance(value, wanted[str(known[key])])
+        if not of_kind or (isinstance(value, bool) and known[key] != "bool"):
             raise SettingsError(f"{path}: {key} = {value!r} should be of type {known[key]}")
     return values
 
@@ -156,4 +161,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _toml(value: Any) -> str:
     if isinstance(value, (str, Path)):
         return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bool):
+        return str(value).lower()
     return value.isoformat() if isinstance(value, date) else str(value)

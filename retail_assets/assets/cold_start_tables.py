@@ -368,6 +368,7 @@ def _track_pictures(session: Session, source: str, last: date) -> dict[str, Any]
         lines, title=f"{source}: the newest styles as known day by day"
     )
     return {
+        f"{source}: weeks within the 95 % foreseen": float(np.mean(np.abs(week["z"]) < 1.96)),
         f"{source}: mean squared z (1 = rates at rest)": float(np.mean(week["z"] ** 2)),
         f"{source}: reliability": metadata.picture(reliability, "foreseen and realised rate"),
         f"{source}: day by day": metadata.picture(over_time, "posterior by day"),

@@ -195,5 +195,6 @@ def describe_curves(
     return {
         "model": model.name,
         "total of a sale matters": model.total_matters,
+        "extrapolated_share": max((row[4] for row in rows), default=0.0),
         "occasions": metadata.table(header, rows),
     }

@@ -35,7 +35,7 @@ def infer_inventory_status(
         fit = fit_status(data.panel)
         score, reliability = tables.score(session, data, fit)
         rows = tables.of_fit(data, fit) | {"inventory_status_score": score}
-        about = tables.describe(data, fit, reliability)
+        about = tables.describe(data, fit, score, reliability)
         for name, frame in rows.items():
             count = session.replace(name, session.connection.from_arrow(frame), category)
             yield written(session, name, count, about.get(name))

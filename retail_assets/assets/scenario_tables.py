@@ -255,6 +255,9 @@ def describe(
         },
         "assortment_simulation": {
             "replications": len(results[0].customers),
+            "stockout_share": float(results[0].stockout_share[0].mean()),
+            "lost_customer_share": float(results[0].lost_customers[0].sum())
+            / max(1.0, float(results[0].customers.sum())),
             "truncated_share": max(float(result.truncated_share) for result in results),
         },
     }

@@ -167,7 +167,7 @@ def score(
 
 
 def describe(
-    data: CategoryPanel, fit: StatusFit, curve: Reliability | None
+    data: CategoryPanel, fit: StatusFit, scored: pa.Table, curve: Reliability | None
 ) -> dict[str, dict[str, Any]]:
     """Figures and pictures of the run, by table name."""
     series = list(_series(data, fit))
@@ -184,7 +184,10 @@ def describe(
         "inventory_status_params": {"converged": bool(fit.converged), "sweeps": fit.sweeps},
     }
     if curve is not None:
+        counts = scored["n_counts"].to_numpy()
         about["inventory_status_score"] = {
+            "accuracy": float(np.average(scored["accuracy"].to_numpy(), weights=counts)),
+            "brier": float(np.average(scored["brier"].to_numpy(), weights=counts)),
             "mean_reliability_gap": curve.mean_gap,
             "reliability": metadata.picture(
                 plots.reliability_curve(curve.forecast, curve.frequency, curve.n),

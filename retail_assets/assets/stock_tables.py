@@ -218,6 +218,12 @@ def describe(
         forecast[f"{case.source}: stock"] = metadata.picture(fans, "projected stock")
         forecast[f"{case.source}: traffic"] = metadata.table(header, rows)
         forecast[f"{case.source}: keep rate"] = float(case.settlement.keep.mean())
+        short = float(result.forecast.stockout_prob.mean())
+        forecast[f"{case.source}: P(short) of a week"] = short
+        wanted = float(result.forecast.demand_mean.sum())
+        if wanted > 0:
+            served = float(result.forecast.sent_mean.sum()) / wanted
+            forecast[f"{case.source}: fill rate, nothing ordered"] = served
         orders = stock_plots.reorder_timeline(
             [_order(result, at) for at in urgent],
             today=today,

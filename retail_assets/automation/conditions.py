@@ -19,7 +19,7 @@ from datetime import timedelta
 import dagster as dg
 
 from retail_assets import contract
-from retail_assets.automation import jobs
+from retail_assets.automation import jobs, switch
 from retail_assets.automation.freshness import cadence, policies
 from retail_assets.settings import Settings
 
@@ -124,5 +124,6 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
     "follow_inputs",
     target=dg.AssetSelection.all(),
     minimum_interval_seconds=30,
+    default_status=switch.SENSORS,
     description="Requests the assets whose inputs were written, as automation/conditions.py says.",
 )

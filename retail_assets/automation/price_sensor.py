@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from retail_assets import sales
-from retail_assets.automation import jobs
+from retail_assets.automation import jobs, switch
 from retail_assets.automation.sensors import content_hash
 from retail_assets.partitions import CATEGORIES, SALES
 from retail_assets.settings import Settings
@@ -62,6 +62,7 @@ class Asked:
 @dg.sensor(
     jobs=[jobs.demand, jobs.prices, jobs.decisions],
     minimum_interval_seconds=60,
+    default_status=switch.SENSORS,
     description="Watches sale_events and asks for the demand, prices and decisions they need.",
 )
 def price_sensor(

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from retail_assets.automation import jobs
+from retail_assets.automation import jobs, switch
 from retail_assets.ingest.landing import APART, affected_ranges
 from retail_assets.partitions import CATEGORIES, RANGE_END, RANGE_START
 from retail_assets.settings import Settings
@@ -32,6 +32,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         job=jobs.ingest,
         cron_schedule=cron(settings, NIGHTLY, "*"),
         execution_timezone=settings.timezone,
+        default_status=switch.SCHEDULES,
         description="Closes the business day that ended, and days missed since the last one.",
     )
     def nightly_ingest(
@@ -48,6 +49,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         job=jobs.models,
         cron_schedule=cron(settings, WEEKLY, "1"),
         execution_timezone=settings.timezone,
+        default_status=switch.SCHEDULES,
         description="Fits the models of every category that has sold something.",
     )
     def weekly_models(

@@ -12,7 +12,7 @@ from datetime import date
 
 import dagster as dg
 
-from retail_assets.automation import jobs
+from retail_assets.automation import jobs, switch
 from retail_assets.ingest import landing
 from retail_assets.partitions import DAYS, RANGE_END, RANGE_START
 from retail_assets.warehouse import Warehouse
@@ -21,6 +21,7 @@ from retail_assets.warehouse import Warehouse
 @dg.sensor(
     jobs=[jobs.references, jobs.ingest],
     minimum_interval_seconds=30,
+    default_status=switch.SENSORS,
     description="Watches the landing folder and asks for the runs that new content needs.",
 )
 def landing_sensor(

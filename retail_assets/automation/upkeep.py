@@ -6,6 +6,7 @@ What is deleted, and what never is, stands in retail_assets/maintenance.py.
 import dagster as dg
 
 from retail_assets import maintenance as upkeep
+from retail_assets.automation import switch
 from retail_assets.automation.jobs import EXECUTOR
 from retail_assets.partitions import DAYS
 from retail_assets.warehouse import Warehouse
@@ -51,5 +52,6 @@ maintenance_schedule = dg.ScheduleDefinition(
     job=maintenance,
     cron_schedule="30 4 * * 0",
     execution_timezone=DAYS.timezone,
+    default_status=switch.SCHEDULES,
     description="Sunday 04:30, business time.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 
 from retail_assets import contract
 from retail_assets.definitions import build_definitions
+from retail_assets.settings import HOME_VARIABLE
 
 HEAVY = ("jax", "tensorflow_probability", "xgboost", "ortools", "numba", "matplotlib", "scipy")
 
@@ -30,6 +32,26 @@ def test_loading_the_code_location_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+_SWITCHED = """
+from retail_assets.definitions import defs
+for one in [*defs.sensors, *defs.schedules]:
+    print(one.name, one.default_status.value)
+"""
+
+
+@pytest.mark.parametrize(("written", "status"), [("true", "RUNNING"), ("false", "STOPPED")])
+def test_schedules_and_sensors_run_by_themselves_where_settings_say_so(tmp_path, written, status):
+    (tmp_path / "settings.toml").write_text(f"automate = {written}\n")
+    where = {**os.environ, HOME_VARIABLE: str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _SWITCHED], capture_output=True, text=True, env=where, check=True
+    )
+    found = dict(line.split() for line in done.stdout.splitlines())
+    assert found.pop("alert_sensor") == "RUNNING"
+    assert len(found) == 6
+    assert set(found.values()) == {status}
 
 
 def test_every_contract_table_has_one_asset_with_its_schema(definitions):
