@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -206,6 +206,12 @@ class Tally:
         """Count partitions that a reader sees half-written."""
         for key in now.keys() | old.keys() | new.keys():
             self.half += now.get(key) not in (old.get(key), new.get(key))
+
+    def adding(self, other: Tally) -> Tally:
+        """Count the faults of another tally in; that one again."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        return other
 
     def healed(self, now: Fingerprint, new: Fingerprint) -> None:
         """Count rows that are missing, doubled or wrong after a run that was left in peace."""

@@ -3,7 +3,8 @@
 Every fault strikes a run that brings a corrected week of receipts into a lake that holds the
 week before its correction; after the blow every partition is compared with its old and its
 new content, and after a run that is left in peace with the new content. ``--large`` kills five
-times as often. What is run, and how, is fault_jobs.py.
+times as often, and every other model asset of a finished home twenty times
+(fault_models.py). What is run, and how, is fault_jobs.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import Row, at_most
+from bench import Row, at_most, fault_models
 from bench import fault_jobs as jobs
 from bench.fault_jobs import CHAIN, STATUS, Fingerprint, Harm, Tally, fingerprint
 from retail_assets import doctor
@@ -27,6 +28,7 @@ from retail_assets.simulator import write_preset
 from retail_assets.warehouse import Warehouse
 
 SEED = 6
+MODEL_KILLS = 20
 HEADER = "transaction_id,line_number,store_id,sold_at,product_id,quantity,unit_price"
 
 
@@ -94,15 +96,11 @@ def run(*, quick: bool, large: bool) -> list[Row]:
         }
         for name, strike in faults.items():
             try:
-                tally = strike()
+                rows += _rows(name, every.adding(strike()))
             except OSError as error:
                 rows.append(Row(f"{name}, not tried: {error}", "-"))
-                continue
-            rows += _rows(name, tally)
-            every.tried += tally.tried
-            every.struck += tally.struck
-            every.lost += tally.lost
-            every.half += tally.half
+        for name, tally in fault_models.kills(work, MODEL_KILLS, SEED) if large else ():
+            rows += _rows(f"kill -9 of {name}", every.adding(tally))
         rows += _rows("all faults", every)
         rows += _hostile(work, large)
     return rows

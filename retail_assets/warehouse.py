@@ -228,7 +228,7 @@ class Warehouse:
         return found
 
     def rollback(self, name: str, version: int) -> None:
-        """Make an earlier version current again, as a new version.
+        """Make an earlier version current again, as a new version; the current one stays.
 
         Raises
         ------
@@ -238,6 +238,8 @@ class Warehouse:
         delta = self._open(name)
         if delta is None or not 0 <= version <= delta.version():
             raise RetailAssetsError(f"table {name} has no version {version}")
+        if version == delta.version():
+            return
         try:
             delta.restore(version)
         except DeltaError as error:

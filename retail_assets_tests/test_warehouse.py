@@ -56,6 +56,13 @@ def test_rollback_makes_an_earlier_version_current_as_a_new_one(warehouse):
     assert _counts(warehouse) == {1: 57, 3: 3}
 
 
+def test_rollback_to_the_current_version_changes_nothing(warehouse):
+    _replace(warehouse, 1)
+    now = warehouse.version("trading_days")
+    warehouse.rollback("trading_days", now)
+    assert warehouse.version("trading_days") == now
+
+
 @pytest.mark.parametrize("version", [-1, 2, 99])
 def test_rollback_to_a_version_that_never_was_says_so(warehouse, version):
     _replace(warehouse, 1)
