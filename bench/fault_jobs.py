@@ -29,8 +29,8 @@ from retail_assets.warehouse import Warehouse
 CHAIN = ("raw_pos", "pos_lines", "pos_quarantine", "trading_days", "interval_sales")
 STATUS = ("inventory_status", "inventory_status_params", "demand_profile",
           "inventory_status_score")  # fmt: skip
-CLOCKS = {"ingested_at", "seen_at", "modified_ns"}
-"""Columns that say when a row came: no two runs agree in them."""
+CLOCKS = {"ingested_at", "seen_at", "modified_ns", "decided_at", "run_id", "seconds"}
+"""Columns that say when a row came, by which run, how long it took: no two runs agree in them."""
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["bench.fault_jobs"])

@@ -46,8 +46,10 @@ def priors(session: Session, data: CategoryPanel) -> Priors:
     return Priors.default(n, pairs)
 
 
+# From sums of whole units, which no order of adding changes: a repeat must write the same rows.
 _UNITS = """
-SELECT p.position, avg(units) AS mean, var_pop(units) AS variance FROM (
+SELECT p.position, avg(units) AS mean,
+       greatest(0, sum(units * units) / count(*) - avg(units) ** 2) AS variance FROM (
     SELECT product_id, transaction_id, store_id, sum(quantity) AS units
     FROM pos_lines WHERE category = $category AND line_type = 'sale' GROUP BY ALL
 ) JOIN panel_products p USING (product_id) GROUP BY ALL ORDER BY 1
