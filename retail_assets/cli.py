@@ -12,29 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from retail_assets import __version__
+from retail_assets import __version__, cli_tables
+from retail_assets.cli_common import console, home_option, landing_option, say
 from retail_assets.errors import RetailAssetsError
-from retail_assets.settings import HOME_VARIABLE, LANDING_VARIABLE, Settings
+from retail_assets.settings import Settings
 
-console = Console(highlight=False)
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
-
-home_option = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar=HOME_VARIABLE,
-    default=Path("data"),
-    show_default=True,
-    help="Lake, database, rules and settings.",
-)
-landing_option = click.option(
-    "--landing",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar=LANDING_VARIABLE,
-    help="Folder of contract files; default: HOME/landing.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,14 +57,20 @@ def demo(home: Path) -> None:
 @home_option
 @click.option("--until", metavar="ASSET", help="Stop after this asset, e.g. interval_sales.")
 @click.option("--force", is_flag=True, help="Run again even where nothing is new.")
-def run(landing: Path | None, home: Path, until: str | None, force: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would be made and why; write nothing.")
+def run(landing: Path | None, home: Path, until: str | None, force: bool, dry_run: bool) -> None:
     """Turn a folder of contract files into every table.
 
     \b
-    Example:
+    Examples:
       retail-assets run --landing my_export/ --home my_shop/
+      retail-assets run --landing my_export/ --home my_shop/ --dry-run
     """
-    from retail_assets import runner, summary
+    from retail_assets import runner, runner_dry, summary
+
+    if dry_run:
+        runner_dry.dry_run(home, landing, console, until=until, force=force)
+        return
 
     settings = runner.prepare(home, landing)
     failed = runner.run(settings, console, until=until, force=force)
@@ -146,7 +136,7 @@ def init(profile: str, home: Path) -> None:
 
     folder = Path(os.environ.get("DAGSTER_HOME") or Settings.load(home).home / "dagster")
     for path in deploy.write_profile(profile, folder):
-        console.print(f"{path}", markup=False, soft_wrap=True)
+        say(str(path))
 
 
 @cli.command()
@@ -163,79 +153,9 @@ def doctor(landing: Path | None, home: Path) -> None:
 
     findings = looking.examine(Settings.load(home, landing))
     for finding in findings:
-        console.print(str(finding), markup=False, soft_wrap=True)
+        say(str(finding))
     if any(finding.level == looking.WRONG for finding in findings):
         sys.exit(1)
-
-
-@cli.command()
-@click.argument("table")
-@click.option("--limit", default=20, show_default=True, help="So many versions, newest first.")
-@home_option
-def history(table: str, limit: int, home: Path) -> None:
-    """List the versions of a table, and which can be made current again.
-
-    \b
-    Example:
-      retail-assets history optimal_prices
-    """
-    from retail_assets import maintenance
-    from retail_assets.warehouse import Warehouse
-
-    for version in maintenance.history(Warehouse(Settings.load(home)), table, limit):
-        rows = f"{version.rows:>12,} rows" if version.restorable else "vacuumed".rjust(17)
-        when = f"{version.written:%Y-%m-%d %H:%M:%S} UTC"
-        console.print(f"{version.number:>6}  {when}  {rows}  {version.operation}", markup=False)
-
-
-@cli.command()
-@click.argument("table")
-@click.argument("version", type=int)
-@home_option
-def rollback(table: str, version: int, home: Path) -> None:
-    """Make an earlier VERSION of TABLE current again, as a new version.
-
-    \b
-    Example:
-      retail-assets rollback optimal_prices 12
-    """
-    from retail_assets import maintenance
-    from retail_assets.warehouse import Warehouse
-
-    warehouse = Warehouse(Settings.load(home))
-    maintenance.history(warehouse, table, 1)
-    warehouse.rollback(table, version)
-    console.print(
-        f"{table}: version {version} is current again, as version {warehouse.version(table)};"
-        " retail-assets publish brings it into the database",
-        soft_wrap=True,
-    )
-
-
-@cli.command()
-@click.option(
-    "--grace-hours",
-    default=168,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Versions younger than this stay; with 0 nobody may be writing.",
-)
-@home_option
-def vacuum(grace_hours: int, home: Path) -> None:
-    """Join small files, and delete those of old versions and of killed runs.
-
-    \b
-    Example:
-      retail-assets vacuum --grace-hours 48
-    """
-    from retail_assets import maintenance
-    from retail_assets.warehouse import Warehouse
-
-    warehouse = Warehouse(Settings.load(home))
-    joined = sum(maintenance.compact(warehouse).values())
-    maintenance.checkpoint(warehouse)
-    removed = maintenance.sweep(warehouse, grace_hours)
-    console.print(f"{joined:,} files joined, {removed:,} deleted")
 
 
 @cli.command("check-landing")
@@ -251,7 +171,7 @@ def check_landing(directory: Path) -> None:
 
     report = check(Settings.load(directory / ".nowhere", directory))
     for line in report.lines():
-        console.print(line, markup=False)
+        say(line)
     if not report.ok:
         sys.exit(3)
 
@@ -268,6 +188,26 @@ def ui(home: Path, port: int) -> None:
     source = ["-w", str(workspace)] if workspace.exists() else ["-m", "retail_assets.definitions"]
     command = [sys.executable, "-m", "dagster", "dev", *source, "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what completes commands, options and table names in a SHELL.
+
+    \b
+    Example (in ~/.bashrc):
+      eval "$(retail-assets completion bash)"
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    print(kind(cli, {}, "retail-assets", "_RETAIL_ASSETS_COMPLETE").source())
+
+
+for command in cli_tables.COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

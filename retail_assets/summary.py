@@ -119,8 +119,11 @@ def show(settings: Settings, console: Console, failed: Sequence[str] = ()) -> No
         _orders(session, console)
         _prices(session, settings, console)
         for what in failed:
-            console.print(f"  {what}: failed, see above; what stands here is an earlier answer")
+            told = f"  {what}: failed, see above; what stands here is an earlier answer"
+            console.print(told, soft_wrap=True)
     console.print("\nLook further")
+    if settings.report.exists():
+        console.print(f"  your report   {settings.report}", soft_wrap=True)
     console.print(f"  every table   duckdb {settings.database}", soft_wrap=True)
     console.print(f"  the graph     retail-assets ui --home {settings.home}", soft_wrap=True)
     console.print(f"  your rules    {settings.rules}", soft_wrap=True)

@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
+from retail_assets.ingest.landing import affected_ranges
+
 PARIS = ZoneInfo("Europe/Paris")
 HEADER = "transaction_id,line_number,store_id,sold_at,product_id,quantity,unit_price,line_type\n"
 
@@ -52,6 +54,7 @@ def test_a_date_wins_over_its_weekday_and_sales_over_a_closed_day(shop):
         date(2024, 2, 7): [0, "date"],
         date(2024, 2, 8): [7, "inferred"],
     }
+    assert affected_ranges(shop.warehouse) == []
 
 
 def test_hours_are_inferred_from_receipts_where_none_are_given(shop):
