@@ -7,9 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLUSTER_STAMP := $(VENV)/.installed-cluster
+DOCS_STAMP := $(VENV)/.installed-docs
 export RETAIL_ASSETS_HOME ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(RETAIL_ASSETS_HOME)/dagster
 BENCHES := inventory_status substitution scenarios cold_start demand pricing assortment ingest faults start_up
+# Warnings are errors; nothing is fetched.
+SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
 # A second oracle of the inventory tests. It pins the documentation tools of its own project, 35
 # packages that its functions do not use: installed alone.
 ORACLES := stockpyl==1.0.2
@@ -44,6 +47,15 @@ $(CLUSTER_STAMP): $(STAMP)
 	fi
 	@touch $@
 
+# The extra [docs] is for make docs and make lint.
+$(DOCS_STAMP): $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[docs]'; \
+	else \
+	  $(BIN)/python -m pip install --quiet --compile -c constraints.txt -e '.[docs]'; \
+	fi
+	@touch $@
+
 setup: $(STAMP)  ## install only
 
 demo: $(STAMP)  ## run the whole graph on the shipped data and say what it found
@@ -60,10 +72,11 @@ e2e: $(CLUSTER_STAMP)  ## real servers, a browser, backfills, and a cluster on l
 
 # bandit reads the code; pip-audit asks the network about the pinned packages, and is passed over
 # where it is not installed or finds no network within its time.
-lint: $(STAMP)  ## style, types, security
+lint: $(DOCS_STAMP)  ## style, types, documentation, security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(SPHINX)
 	@if $(BIN)/python -c "import bandit" 2>/dev/null; then \
 	  $(BIN)/python -m bandit --quiet --recursive --configfile pyproject.toml retail_assets; \
 	else echo "bandit is not installed: passed over"; fi
@@ -84,8 +97,9 @@ bench: $(STAMP)  ## every claim, measured
 bench-large: $(STAMP)  ## the sizes that take minutes
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench $$name --large || failed=1; done; exit $${failed:-0}
 
-docs: $(STAMP)  ## write docs/data_contract.md from the contract
+docs: $(DOCS_STAMP)  ## write docs/data_contract.md from the contract, then the pages into docs/_build
 	$(BIN)/python -m retail_assets.report.contract_page > docs/data_contract.md
+	$(SPHINX)
 
 clean:  ## remove what runs made; shipped data stays
-	rm -rf data/lake data/dagster data/retail.duckdb data/settings.toml e2e_artifacts
+	rm -rf data/lake data/dagster data/retail.duckdb data/settings.toml data/report.html e2e_artifacts docs/_build docs/api

@@ -161,9 +161,10 @@ def sweep(warehouse: Warehouse, grace_hours: int = GRACE_HOURS) -> int:
 
 
 def unpublished(warehouse: Warehouse) -> list[Path]:
-    """Databases that were begun and not published."""
-    target = warehouse.settings.database
-    return sorted(target.parent.glob(f"{target.name}*.partial*"))
+    """Databases and reports that were begun and not published."""
+    home = warehouse.settings.home
+    targets = (warehouse.settings.database, warehouse.settings.report)
+    return sorted(path for one in targets for path in home.glob(f"{one.name}*.partial*"))
 
 
 def forget_runs(instance: dg.DagsterInstance, keep_days: int = KEEP_DAYS) -> Forgotten:

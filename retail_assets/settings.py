@@ -40,6 +40,9 @@ class Settings:
         Length of a trading interval: 1 (minute) to 1440 (day).
     day_starts_hour : int
         Sales before this hour belong to the business day before.
+    receipts : {"all", "sample"}
+        ``sample``: of some customers only (a household panel, loyalty cards). What such
+        receipts do not show may have been sold to others: nothing is inferred to be out of stock.
     max_quarantine_share : float
         Above this share of rejected lines the ingest check blocks what follows.
     quiet_seconds : int
@@ -50,6 +53,8 @@ class Settings:
         DuckDB's memory limit; more spills to disk.
     currency : str
         Shown beside money; amounts are integer cents of it.
+    ui_url : str
+        Where the report's links find the Dagster UI.
     automate : bool
         Schedules and sensors run from the start; otherwise they wait to be switched on in the UI.
     """
@@ -60,11 +65,13 @@ class Settings:
     timezone: str = "UTC"
     grain_minutes: int = 15
     day_starts_hour: int = 0
+    receipts: str = "all"
     max_quarantine_share: float = 0.05
     quiet_seconds: int = 5
     publish_max_rows: int = 50_000_000
     memory_limit: str = "2GB"
     currency: str = "EUR"
+    ui_url: str = "http://127.0.0.1:3000"
     automate: bool = False
 
     @property
@@ -74,6 +81,10 @@ class Settings:
     @property
     def database(self) -> Path:
         return self.home / "retail.duckdb"
+
+    @property
+    def report(self) -> Path:
+        return self.home / "report.html"
 
     @property
     def rules(self) -> Path:
@@ -86,11 +97,11 @@ class Settings:
     @staticmethod
     def load(home: Path | str | None = None, landing: Path | str | None = None) -> Settings:
         """Read the settings of ``home`` (default: ``RETAIL_ASSETS_HOME`` or ``data``)."""
-        root = Path(home or os.environ.get(HOME_VARIABLE) or "data").absolute()
+        root = _absolute(home or os.environ.get(HOME_VARIABLE) or "data")
         values = _read(root / "settings.toml")
         where = landing or os.environ.get(LANDING_VARIABLE) or values.pop("landing", None)
         values.pop("landing", None)
-        settings = Settings(home=root, landing=Path(where or root / "landing").absolute(), **values)
+        settings = Settings(home=root, landing=_absolute(where or root / "landing"), **values)
         settings._check()
         return settings
 
@@ -131,6 +142,16 @@ class Settings:
             )
         if not 0 <= self.day_starts_hour < 24:
             raise SettingsError(f"{self.file}: day_starts_hour must be 0 to 23")
+        if self.receipts not in ("all", "sample"):
+            raise SettingsError(
+                f'{self.file}: receipts {self.receipts!r} is not known; use "all" (every receipt'
+                ' of the till) or "sample" (of some customers only, as in a household panel)'
+            )
+
+
+def _absolute(path: Path | str) -> Path:
+    """Without ``..`` as well: Delta takes ``here/../there`` for another folder than ``there``."""
+    return Path(os.path.abspath(path))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from retail_assets.errors import SettingsError
 SECRET = "not-in-any-file"
 needs_cluster = pytest.mark.skipif(
     find_spec("dagster_celery") is None or find_spec("dagster_postgres") is None,
-    reason="the extra [cluster] is not installed: make cluster does",
+    reason="the extra [cluster] is not installed: make e2e does",
 )
 
 

@@ -26,13 +26,17 @@ TABLES = ("inventory_status", "inventory_status_params", "demand_profile")
 def infer_inventory_status(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult]:
-    """Fit the joint hidden Markov model of one category and write what it says."""
+    """Fit the joint hidden Markov model of one category and write what it says.
+
+    Of receipts of some customers only (setting ``receipts``) nothing is inferred.
+    """
     from retail_assets.models.stockouts.joint import fit_status
 
     category = context.partition_key
     with warehouse.session() as session:
         data = load_panel(session, category)
-        fit = fit_status(data.panel)
+        every_receipt = warehouse.settings.receipts == "all"
+        fit = fit_status(data.panel) if every_receipt else tables.assumed_in_stock(data.panel)
         score, reliability = tables.score(session, data, fit)
         rows = tables.of_fit(data, fit) | {"inventory_status_score": score}
         about = tables.describe(data, fit, score, reliability)

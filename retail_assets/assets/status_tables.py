@@ -15,10 +15,57 @@ from retail_assets.report import metadata, plots
 from retail_assets.warehouse import Session
 
 if TYPE_CHECKING:
+    from retail_assets.models.panel import Panel, StorePanel
     from retail_assets.models.stockouts.score import Reliability
-    from retail_assets.models.stockouts.status import ProductStatus, StatusFit
+    from retail_assets.models.stockouts.status import ProductStatus, StatusFit, StoreStatus
 
 TIMELINE_DAYS = 60
+ASSUMED = "assumed"
+"""Method of a status that nothing was inferred from."""
+
+
+def assumed_in_stock(panel: Panel) -> StatusFit:
+    """What stands for a fit where receipts are of some customers only (setting ``receipts``).
+
+    A run without a sale says nothing there: the product was sold to others. So all is in stock,
+    with ``low_power`` set and no sweep made; demand levels are those of what was sold.
+    """
+    from retail_assets.models.panel import Rates
+    from retail_assets.models.stockouts.status import StatusFit
+
+    stores = tuple(_in_stock(store) for store in panel.stores)
+    rate = np.array([[p.params.arrival_rate for p in store.products] for store in stores])
+    n = panel.n_products
+    return StatusFit(panel, stores, Rates(rate, np.zeros((n, n))), 0, True)
+
+
+def _in_stock(store: StorePanel) -> StoreStatus:
+    from retail_assets.models.stockouts.hidden_markov import HmmParams
+    from retail_assets.models.stockouts.profile import estimate_level
+    from retail_assets.models.stockouts.soft_spans import SoftSpans
+    from retail_assets.models.stockouts.status import ProductStatus, StatusSpans, StoreStatus
+
+    n, end, nan = len(store.indptr) - 1, store.n_intervals, float("nan")
+    listed = np.tile([0, end], (n, 1)) if store.listed is None else store.listed
+    sold = np.array([store.sales(product)[1].sum() for product in range(n)])
+    rates = sold / np.maximum(listed[:, 1] - listed[:, 0], 1)
+    edges = np.zeros(end + 1)
+    np.add.at(edges, listed[:, 0], rates)
+    np.add.at(edges, listed[:, 1], -rates)
+    sales = np.bincount(store.interval, store.transactions, minlength=end)
+    level = estimate_level(store, sales.astype(float), np.cumsum(edges[:-1]))
+    zero = np.zeros(1)
+    products = tuple(
+        ProductStatus(
+            HmmParams(float(rate), (0.0,), 0.0, (0.0,), initial_out=0.0), 0.0, nan,
+            StatusSpans(bounds[:1], bounds[1:], zero > 0, zero, zero, zero, zero),
+            SoftSpans.empty(),
+            method="rule", low_power=True, expected_sales_per_outage=nan,
+            log_lik=nan, share_out=0.0, converged=True,
+        )
+        for rate, bounds in zip(rates, listed, strict=True)
+    )  # fmt: skip
+    return StoreStatus(store.store_id, level, products, (None,) * n)
 
 
 def of_fit(data: CategoryPanel, fit: StatusFit) -> dict[str, pa.Table]:
@@ -55,7 +102,7 @@ def _spans(data: CategoryPanel, fit: StatusFit) -> pa.Table:
                     "p_out_start": np.clip(spans.p_out_start, 0, 1),
                     "p_out_end": np.clip(spans.p_out_end, 0, 1),
                     "status": np.where(spans.out, "out_of_stock", "in_stock"),
-                    "method": [status.method] * n,
+                    "method": [status.method if fit.sweeps else ASSUMED] * n,
                     "rule_neglog10_p": spans.rule_neglog10_p,
                     "low_power": [status.low_power] * n,
                     "as_of": [data.as_of] * n,
@@ -126,7 +173,7 @@ FROM stock_counts c JOIN panel_products p USING (product_id) WHERE store_id = $s
 def score(
     session: Session, data: CategoryPanel, fit: StatusFit
 ) -> tuple[pa.Table, Reliability | None]:
-    """Inferred status against stock counts; empty where nobody counted."""
+    """Inferred status against stock counts; empty where nobody counted or nothing was inferred."""
     from retail_assets.models.stockouts.score import reliability, score_status
 
     rows, every_p, every_truth = [], [], []
@@ -160,7 +207,7 @@ def score(
                     "n_counts": result.n,
                 }
             )
-    if not rows:
+    if not rows or not fit.sweeps:
         return _nothing("inventory_status_score"), None
     curve = reliability(np.concatenate(every_p), np.concatenate(every_truth))
     return pa.Table.from_pylist(rows), curve
@@ -179,6 +226,7 @@ def describe(
             "low_power_share": float(np.mean(weak)),
             "store_days_without_receipts": data.days_without_receipts,
             "as_of": str(data.as_of),
+            "inferred": bool(fit.sweeps),
             "timeline": metadata.picture(_timeline(data, fit), "stock-out timeline"),
         },
         "inventory_status_params": {"converged": bool(fit.converged), "sweeps": fit.sweeps},

@@ -25,7 +25,6 @@ from retail_assets.settings import Settings
 
 When = dg.AutomationCondition
 
-PUBLISHED = "retail_duckdb"
 KNOWN_DAYS = timedelta(days=7)
 """What the last days knew is learnt again when earlier receipts come late; not what older ones
 did."""
@@ -61,11 +60,14 @@ def kept_up(settings: Settings) -> Callable[[dg.AssetSpec], dg.AssetSpec]:
 def condition_of(spec: dg.AssetSpec) -> dg.AutomationCondition | None:
     """What requests an asset; None where a sensor, a schedule or a person does."""
     name = spec.key.to_user_string()
-    if name == PUBLISHED:
-        # A mirror decides nothing: it shows the rows that failed a check, too.
-        # Alerts start no run: that of a failed publication would start the next.
-        written = When.any_deps_match(_WRITTEN).ignore(_among(["alerts"]))
-        return _once(written) & _AT_REST
+    if name in jobs.REPORTS:
+        # Anything written starts the first, each of the others follows the one before it. A mirror
+        # decides nothing: it shows the rows that failed a check, too. Alerts, which the first does
+        # not read, start no run: that of a failed publication would start the next.
+        at = jobs.REPORTS.index(name)
+        before = _among(jobs.REPORTS[at - 1 : at])
+        written = When.any_deps_match(_WRITTEN | When.will_be_requested())
+        return _once(written.allow(before) if at else written) & _AT_REST
     return _follows(spec, FOLLOWS[name]) if name in FOLLOWS else None
 
 

@@ -29,6 +29,8 @@ COLD_START = tuple(
 )
 PRICES = tuple(name for name, table in contract.tables().items() if table.group == "pricing")
 STOCK = ("inventory_forecast", "reorder_plan")
+REPORTS = ("report_figures", "retail_duckdb", "retail_report")
+PUBLISHED = ("alerts", *REPORTS)
 
 references = dg.define_asset_job(
     "references",
@@ -82,8 +84,8 @@ stock_plan = dg.define_asset_job(
 )
 publish = dg.define_asset_job(
     "publish",
-    dg.AssetSelection.assets("alerts", "retail_duckdb"),
-    description="Note failed runs, and write retail.duckdb, the database people open.",
+    dg.AssetSelection.assets(*PUBLISHED),
+    description="Note failed runs; write retail.duckdb and report.html, which people open.",
 )
 
 JOBS = (

@@ -18,22 +18,35 @@ Receipts are landed as `pos/*.csv`, `.csv.gz` or `.parquet` with at least `trans
 
 def page() -> str:
     """The page, as Markdown."""
-    named = [t for n, t in contract.tables().items() if n == "pos_quarantine" or "_quar" not in n]
-    return "\n".join([HEAD, *(_section(table) for table in named)])
+    groups: dict[str, list[contract.Table]] = {}
+    for name, table in contract.tables().items():
+        if name == "pos_quarantine" or not name.endswith("_quarantine"):
+            groups.setdefault(table.group, []).append(table)
+    overview = ["| group | tables |", "|---|---|", *map(_overview, groups, groups.values()), ""]
+    return "\n".join([HEAD, *overview, *map(_group, groups, groups.values())])
+
+
+def _overview(group: str, tables: list[contract.Table]) -> str:
+    links = ", ".join(f"[{table.name}](#{table.name})" for table in tables)
+    return f"| [{group}]({group}.md) | {links} |"
+
+
+def _group(group: str, tables: list[contract.Table]) -> str:
+    head = f"## Group {group}\n\nWhat these tables answer: [{group}]({group}.md).\n"
+    return "\n".join([head, *map(_section, tables)])
 
 
 def _section(table: contract.Table) -> str:
-    facts = [f"group {table.group}"]
-    facts += ["landed by you"] if table.landed else []
-    facts += [f"partitioned by `{table.partition}`"] if table.partition else []
-    facts += [f"key {', '.join(f'`{k}`' for k in table.key)}"] if table.key else []
+    facts = ["Landed by you"] if table.landed else []
+    facts += [f"Partitioned by `{table.partition}`"] if table.partition else []
+    facts += [f"Key {', '.join(f'`{k}`' for k in table.key)}"] if table.key else []
     rows = [
         f"| {'● ' if c.required else ''}`{c.name}` | {c.type} | {c.description} |"
         for c in table.columns
     ]
     rules = [f"- `{rule}`" for rule in table.rules]
     return "\n".join(
-        [f"## {table.name}", "", table.description, "", "; ".join(facts) + ".", ""]
+        [f"### {table.name}", "", table.description, "", ". ".join([*facts, ""]).rstrip(), ""]
         + ["| column | type | meaning |", "|---|---|---|", *rows, ""]
         + (["Every row keeps:", "", *rules, ""] if rules else [])
     )

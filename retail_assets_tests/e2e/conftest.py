@@ -1,23 +1,22 @@
-"""A home with the demo run in it, and a real ``dagster dev`` on loopback."""
+"""Homes with a real ``dagster dev`` on loopback, of the demo and of the small shop; a browser."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
-ROOT = Path(__file__).parents[2]
-START_UP_SECONDS = 180  # dagster dev needs 25 s on a quiet machine, 71 s on a loaded one
+from retail_assets.automation.jobs import DAILY
+from retail_assets_tests.e2e import browser, small_shop
+from retail_assets_tests.e2e.small_shop import ROOT, Served
 
 
 @dataclass(frozen=True)
@@ -59,48 +58,22 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="session")
 def server(demo_home: Home) -> Iterator[str]:
     """URL of webserver and daemon on the demo's state."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (demo_home.path / "dagster_dev.log").open("w")
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "dagster",
-            "dev",
-            "-w",
-            "workspace.yaml",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(port),
-        ],
-        cwd=ROOT,
-        env=demo_home.environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url, process, demo_home.path / "dagster_dev.log")
+    log = demo_home.path / "dagster_dev.log"
+    with small_shop.webserver(demo_home.path, log, "dagster", "dev") as url:
         yield url
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_UP_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-3000:]
-        try:
-            urllib.request.urlopen(f"{url}/server_info", timeout=5).read()
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError("dagster dev did not come up:\n" + log.read_text()[-3000:])
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The small shop without its receipts, a webserver and a daemon."""
+    home = tmp_path_factory.mktemp("served") / "home"
+    with small_shop.served(small_shop.copy_without(home, *DAILY)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    if browser.CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with browser.page() as opened:
+        yield opened

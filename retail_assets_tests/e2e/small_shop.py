@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from retail_assets import contract, simulator
+from retail_assets import contract, deploy, simulator
+from retail_assets.automation.jobs import DAILY
 from retail_assets.settings import Settings
 from retail_assets.simulator.presets import category
 from retail_assets.simulator.specs import FLAT_PROFILE, RetailSpec, ReviewCycle, StoreSpec
@@ -35,7 +37,7 @@ from retail_assets.warehouse import Warehouse
 ROOT = Path(__file__).parents[2]
 CATEGORIES = ("1", "Käse & Co", "bars")
 FIRST_DAY, DAYS = date(2026, 9, 7), 28
-START_UP_SECONDS = 180
+START_UP_SECONDS = 180  # dagster dev needs 25 s on a quiet machine, 71 s on a loaded one
 CLOCK = "seconds"
 
 
@@ -64,6 +66,13 @@ def _folder() -> str:
 def shop() -> Path:
     """The home of the shop, up to its scenarios, made by one process."""
     home = Path(_folder(), "home")
+    write_landing(home, FIRST_DAY, DAYS)
+    command(home, "-m", "retail_assets.cli", "run", "--until", "assortment_scenarios")
+    return home
+
+
+def write_landing(home: Path, first_day: date, days: int) -> None:
+    """Landing files of the shop over some days, and their truth beside them."""
     paper = simulator.frozen_truth()["paper"]
     categories = tuple(
         category(
@@ -79,11 +88,9 @@ def shop() -> Path:
     )
     store = StoreSpec("s1", hours=((8 * 60, 20 * 60),) * 7)
     spec = RetailSpec(
-        "small shop", (store,), categories, FIRST_DAY, DAYS, None, 60, FLAT_PROFILE, count_days=0
+        "small shop", (store,), categories, first_day, days, None, 60, FLAT_PROFILE, count_days=0
     )
     simulator.write_landing(simulator.simulate(spec, seed=1), home / "landing", home / "truth")
-    command(home, "-m", "retail_assets.cli", "run", "--until", "assortment_scenarios")
-    return home
 
 
 def copy_without(home: Path, *tables: str) -> Path:
@@ -173,33 +180,66 @@ def graphql(url: str, query: str, **variables: Any) -> dict[str, Any]:
 
 
 def runs(url: str) -> list[dict[str, Any]]:
-    """Newest first: id, status, job, steps that succeeded, tags as a dict."""
+    """Newest first: id, status, job, assets chosen, steps that succeeded, tags as a dict."""
     found = graphql(
         url,
         "{ runsOrError { ... on Runs { results { runId status jobName parentRunId"
-        " stepStats { stepKey status } tags { key value } } } } }",
+        " assetSelection { path } stepStats { stepKey status } tags { key value } } } } }",
     )["runsOrError"]["results"]
     for run in found:
         run["tags"] = {tag["key"]: tag["value"] for tag in run["tags"]}
+        run["assets"] = [key["path"][0] for key in run["assetSelection"] or ()]
         run["done"] = {s["stepKey"] for s in run["stepStats"] if s["status"] == "SUCCESS"}
     return found
 
 
-def newest_backfill(url: str) -> dict[str, Any]:
+def materializations(url: str, assets: Iterable[str]) -> list[tuple[str, str | None, str]]:
+    """Asset, partition and run of what Dagster remembers of some assets."""
     found = graphql(
         url,
-        "{ partitionBackfillsOrError(limit: 1) { ... on PartitionBackfills {"
-        " results { id status } } } }",
-    )["partitionBackfillsOrError"]["results"]
-    return found[0] if found else {"id": None, "status": None}
+        "query ($keys: [AssetKeyInput!]) { assetNodes(assetKeys: $keys) {"
+        " assetKey { path } assetMaterializations(limit: 10000) { partition runId } } }",
+        keys=[{"path": [name]} for name in assets],
+    )["assetNodes"]
+    return [
+        (node["assetKey"]["path"][0], event["partition"], event["runId"])
+        for node in found
+        for event in node["assetMaterializations"]
+    ]
 
 
-def finished_backfill(url: str, before: str | None, log: Path, seconds: float) -> str:
-    """Status in which the backfill that came after ``before`` ended."""
+@dataclass(frozen=True)
+class Served:
+    """A home with a webserver and a daemon on it."""
 
-    def ended() -> str | None:
-        found = newest_backfill(url)
-        going = found["id"] == before or found["status"] in (None, "REQUESTED", "FAILING")
-        return None if going else found["status"]
+    home: Path
+    url: str
 
-    return wait_for("backfill", ended, log, seconds)
+    @property
+    def log(self) -> Path:
+        return self.home / "dev.log"
+
+    def forget(self) -> None:
+        """Its receipts."""
+        for table in DAILY:
+            shutil.rmtree(self.home / "lake" / table, ignore_errors=True)
+
+    def finished(self, before: int, expected: int) -> list[dict[str, Any]]:
+        """The runs that came after the first ``before``, once each has ended well."""
+
+        def ended() -> list[dict[str, Any]] | None:
+            found = runs(self.url)
+            new = found[: len(found) - before]
+            assert "FAILURE" not in [run["status"] for run in new]
+            good = [run for run in new if run["status"] == "SUCCESS"]
+            return good if len(good) >= expected and len(good) == len(new) else None
+
+        return wait_for("runs", ended, self.log, 300)
+
+
+@contextmanager
+def served(home: Path) -> Iterator[Served]:
+    """``dagster dev`` on a home, with the profile of one machine."""
+    deploy.write_profile("local", home / "dagster")
+    with webserver(home, home / "dev.log", "dagster", "dev") as url:
+        yield Served(home, url)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from retail_assets import contract, deploy
+from retail_assets import contract
 from retail_assets.automation.jobs import DAILY
 from retail_assets_tests.e2e import small_shop
-from retail_assets_tests.e2e.small_shop import FIRST_DAY, wait_for
+from retail_assets_tests.e2e.small_shop import FIRST_DAY, Served
 
 DAYS = tuple(str(FIRST_DAY + timedelta(days=n)) for n in range(7, 13))
 LAUNCH = """
@@ -24,45 +21,13 @@ mutation ($days: [String!]!, $assets: [AssetKeyInput!]!) {
 }"""
 
 
-@dataclass(frozen=True)
-class Shop:
-    """The small shop without its receipts, a webserver and a daemon."""
-
-    home: Path
-    url: str
-
-    def forget(self) -> None:
-        for table in DAILY:
-            shutil.rmtree(self.home / "lake" / table, ignore_errors=True)
-
-    def finished(self, before: int, expected: int) -> list[dict]:
-        """The runs that came after the first ``before``, once each has ended well."""
-
-        def ended() -> list[dict] | None:
-            runs = small_shop.runs(self.url)
-            new = runs[: len(runs) - before]
-            assert "FAILURE" not in [run["status"] for run in new]
-            good = [run for run in new if run["status"] == "SUCCESS"]
-            return good if len(good) >= expected and len(good) == len(new) else None
-
-        return wait_for("backfill", ended, self.home / "dev.log", 300)
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    home = small_shop.copy_without(tmp_path_factory.mktemp("backfills") / "home", *DAILY)
-    deploy.write_profile("local", home / "dagster")
-    with small_shop.webserver(home, home / "dev.log", "dagster", "dev") as url:
-        yield Shop(home, url)
-
-
-def materialise_a_range(shop: Shop) -> None:
+def materialise_a_range(shop: Served) -> None:
     command = ("-m", "dagster", "asset", "materialize", "-m", "retail_assets.definitions")
     days = f"{DAYS[0]}...{DAYS[-1]}"
     small_shop.command(shop.home, *command, "--select", ",".join(DAILY), "--partition-range", days)
 
 
-def launch_in_the_ui(shop: Shop) -> None:
+def ask_for_days(shop: Served) -> None:
     """What the button "Materialize" of a range of days sends."""
     before = len(small_shop.runs(shop.url))
     assets = [{"path": [name]} for name in DAILY]
@@ -73,7 +38,7 @@ def launch_in_the_ui(shop: Shop) -> None:
     assert run["tags"]["dagster/asset_partition_range_end"] == DAYS[-1]
 
 
-def backfill_the_job(shop: Shop) -> None:
+def backfill_the_job(shop: Served) -> None:
     before = len(small_shop.runs(shop.url))
     command = ("-m", "dagster", "job", "backfill", "-w", "workspace.yaml", "-j", "ingest")
     small_shop.command(shop.home, *command, "--partitions", ",".join(DAYS), "--noprompt")
@@ -89,7 +54,7 @@ def rows(home: Path) -> dict[str, list]:
     }
 
 
-@pytest.mark.parametrize("way", [materialise_a_range, launch_in_the_ui, backfill_the_job])
+@pytest.mark.parametrize("way", [materialise_a_range, ask_for_days, backfill_the_job])
 def test_a_backfill_makes_the_tables_of_one_process(shop, way):
     expected = rows(small_shop.shop())
     shop.forget()
@@ -98,7 +63,7 @@ def test_a_backfill_makes_the_tables_of_one_process(shop, way):
     assert all(expected[table] for table in DAILY if table != "pos_quarantine")
 
 
-@pytest.mark.parametrize("way", [materialise_a_range, launch_in_the_ui])
+@pytest.mark.parametrize("way", [materialise_a_range, ask_for_days])
 def test_a_repeated_backfill_changes_no_row(shop, way):
     before = rows(shop.home)
     way(shop)

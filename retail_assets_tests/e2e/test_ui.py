@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Locator, Page, TimeoutError
 
-ARTIFACTS = Path(__file__).parents[2] / "e2e_artifacts"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from retail_assets_tests.e2e.browser import picture
+from retail_assets_tests.e2e.small_shop import ROOT, graphql
+
 GROUPS = (
     "ingest",
     "inventory",
@@ -24,30 +20,6 @@ GROUPS = (
     "pricing",
     "assortment",
 )
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-QUIET += ["--disable-component-update", "--disable-sync", "--disable-quic"]
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    ARTIFACTS.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser.new_page(viewport={"width": 1680, "height": 1000})
-        browser.close()
-
-
-def graphql(url: str, query: str) -> dict:
-    request = urllib.request.Request(
-        f"{url}/graphql",
-        data=json.dumps({"query": query}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    answer = json.loads(urllib.request.urlopen(request, timeout=60).read())
-    assert "errors" not in answer, answer
-    return answer["data"]
 
 
 def test_every_asset_of_the_demo_is_materialised(server):
@@ -74,8 +46,10 @@ def test_the_daemon_is_healthy_and_knows_the_sensor(server):
 
 def test_the_lineage_page_shows_the_groups(server, page):
     page.goto(f"{server}/asset-groups", wait_until="networkidle")
+    page.get_by_text("Hide navigation").click()  # the graph is drawn to fit
+    page.reload(wait_until="networkidle")
     page.wait_for_timeout(4000)
-    page.screenshot(path=ARTIFACTS / "lineage.png")
+    picture(page, "lineage")
     for group in GROUPS:
         assert page.get_by_text(group, exact=True).first.is_visible()
 
@@ -104,23 +78,23 @@ def test_the_lineage_page_shows_the_groups(server, page):
 )
 def test_the_run_of_an_asset_shows_its_plot(server, page, asset, view):
     page.goto(f"{server}/assets/{asset}?view={view}", wait_until="networkidle")
-    picture = _open_a_picture(page)
+    plot = _open_a_plot(page)
     page.wait_for_timeout(500)
-    page.screenshot(path=ARTIFACTS / f"{asset}.png")
-    width = picture.evaluate("image => image.naturalWidth")
+    picture(page, asset)
+    width = plot.evaluate("image => image.naturalWidth")
     assert width > 300, "the picture did not load"
 
 
-def _open_a_picture(page: Page) -> Locator:
+def _open_a_plot(page: Page) -> Locator:
     """The first entry of the metadata that is a picture; tables are Markdown too."""
-    picture = page.locator("img[src^='data:image/png']").first
+    plot = page.locator("img[src^='data:image/png']").first
     entries = page.get_by_text("Show Markdown")
     entries.first.wait_for(state="visible", timeout=15_000)
     for entry in entries.all():
         entry.click()
         try:
-            picture.wait_for(state="visible", timeout=3_000)
-            return picture
+            plot.wait_for(state="visible", timeout=3_000)
+            return plot
         except TimeoutError:
             page.get_by_text("Close").last.click()
     raise AssertionError("no entry of the metadata is a picture")
@@ -164,7 +138,7 @@ def test_the_dagster_command_materialises_a_range(demo_home):
             *("--partition-range", "2026-05-04...2026-05-10"),
         ],
         env=demo_home.environment,
-        cwd=ARTIFACTS.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

@@ -209,11 +209,11 @@ def test_a_day_with_too_many_rejected_lines_yields_no_trials_and_stops_no_other_
     assert trials.tick()["pos_trials"] == {TODAY}
 
 
-def test_the_database_is_published_when_anything_was_written_but_not_on_an_alert(definitions):
-    watch = Automated(definitions, ("retail_duckdb",))
+def test_database_and_report_follow_anything_that_was_written_but_not_an_alert(definitions):
+    watch = Automated(definitions, jobs.REPORTS)
     assert watch.tick() == {}
     watch.write("optimal_prices", "flash")
-    assert watch.tick() == {"retail_duckdb": {None}}
+    assert watch.tick() == {name: {None} for name in jobs.REPORTS}
     assert watch.tick() == {}
     watch.write("alerts")
     assert watch.tick() == {}
@@ -231,7 +231,7 @@ def test_every_asset_has_owner_kind_description_version_tags_and_a_time_it_is_du
         assert (spec.freshness_policy is None) == (cadence(name) == EVENT), name
         if spec.freshness_policy is None:
             named.add(name)
-    assert named == {*jobs.PRICES, "alerts"}
+    assert named == {*jobs.PRICES, "alerts", "report_figures"}
 
 
 def test_what_follows_names_assets_and_inputs_that_exist(definitions):
@@ -241,7 +241,7 @@ def test_what_follows_names_assets_and_inputs_that_exist(definitions):
         assert deps.intersection(starts), name
         assert set(starts) <= specs.keys(), name
     waiting = {n for n, s in specs.items() if s.automation_condition is not None}
-    assert waiting == {*conditions.FOLLOWS, "retail_duckdb"}
+    assert waiting == {*conditions.FOLLOWS, *jobs.REPORTS}
     assert DAYS.timezone == Settings.load().timezone
 
 

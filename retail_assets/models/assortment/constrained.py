@@ -44,7 +44,7 @@ class ConstrainedPlan:
     upper_bound : float
         No assortment within the limits earns more.
     gap : float
-        (upper_bound - value) / |upper_bound|; at most rounding where proven.
+        ``(upper_bound - value) / |upper_bound|``; at most rounding where proven.
     method : {"mip", "swap"}
         Who found it: the programme, or the local search already.
     proven : bool

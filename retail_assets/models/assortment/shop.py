@@ -11,8 +11,8 @@ from retail_assets.models.panel import Spans
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+# indptr (n + 1,), review (m,) and arrival (m,) of `replay.Replenishment`.
 Orders = tuple[Ints, Ints, Ints]
-"""indptr (n + 1,), review (m,) and arrival (m,) of `replay.Replenishment`."""
 
 
 @dataclass(frozen=True)

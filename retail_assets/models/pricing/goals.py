@@ -62,8 +62,9 @@ class PricingGoals:
 
     Parameters
     ----------
-    weights : (revenue, margin, sell_through)
-        On any scale; each target is scaled between its worst and best over the sale.
+    weights : (float, float, float)
+        Of revenue, margin and sell-through, on any scale; each target is scaled between its worst
+        and best over the sale.
     margin : {"margin_cents", "margin_pct"}
         Which margin the goal means: what is earned, or its share of revenue.
     hit_policy : {"override", "unique"}

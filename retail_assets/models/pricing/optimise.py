@@ -33,12 +33,14 @@ def optimise(
     Parameters
     ----------
     candidates : Candidates, or a `PreparedSale` to solve for several goals
-    target : revenue, margin_cents, margin_pct, sell_through, or weighted
+    target : {"revenue", "margin_cents", "margin_pct", "sell_through", "weighted"}
     rules : SaleRules, optional
         Rules of the whole sale; a `PreparedSale` holds its own.
-    weights : revenue, margin, sell-through
-        For "weighted"; each target is scaled between its worst and best over the sale.
-    margin : which margin the weighted goal means.
+    weights : (float, float, float)
+        Of revenue, margin and sell-through in "weighted"; each target is scaled between its worst
+        and best over the sale.
+    margin : {"margin_cents", "margin_pct"}
+        The one the weighted goal means.
 
     Raises
     ------

@@ -281,7 +281,7 @@ def fit(
     max_iterations: int = 50,
     tolerance: float = 1e-6,
 ) -> HmmFit:
-    """Baum-Welch from ``start``; stops when the log-likelihood gains < tolerance x |it|."""
+    """Baum-Welch from ``start``; stops when the log-likelihood gains < tolerance x ``|it|``."""
     prior = prior or Prior(max(start.out_after_sale), max(start.restock_hazard))
     params, before, converged = start, -np.inf, False
     for _ in range(max_iterations):

@@ -63,13 +63,13 @@ class Reliability:
     n: NDArray[np.int64]
 
     def worst_gap(self, at_least: int = 1) -> float:
-        """Largest |frequency - forecast| over bins of at least so many intervals."""
+        """Largest ``|frequency - forecast|`` over bins of at least so many intervals."""
         gaps = np.abs(self.frequency - self.forecast)[self.n >= at_least]
         return float(gaps.max(initial=0.0))
 
     @property
     def mean_gap(self) -> float:
-        """|frequency - forecast| weighted by intervals (expected calibration error)."""
+        """``|frequency - forecast|`` weighted by intervals (expected calibration error)."""
         return float(np.average(np.abs(self.frequency - self.forecast), weights=self.n))
 
 

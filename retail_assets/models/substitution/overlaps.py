@@ -1,7 +1,7 @@
 """Sufficient statistics of a large category, pair by pair.
 
 While nothing changes, a target's sales are Poisson with rate λ_j + Σ_i o_i λ_i α_ij:
-linear in (λ_j, α_·j). What source ``i`` says about it is then three numbers - how long
+linear in ``(λ_j, α_·j)``. What source ``i`` says about it is then three numbers - how long
 ``i`` was out while ``j`` was there, what ``j`` sold in that time, and how long the other
 sources were out at the same time. So nothing is enumerated (patterns allow a target 12
 sources), and every product can be a source of every other.
