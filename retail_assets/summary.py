@@ -41,7 +41,8 @@ ORDER BY q025 DESC LIMIT 5
 _SCENARIOS = """
 SELECT category, scenario, goal, diff_mean, diff_ci_low, diff_ci_high, verdict
 FROM assortment_scenarios s JOIN substitution_diagnostics d USING (category, choice_model)
-WHERE d.chosen AND verdict <> 'base' ORDER BY diff_mean DESC LIMIT 8
+WHERE d.chosen AND verdict <> 'base' AND (diff_ci_low <> 0 OR diff_ci_high <> 0)
+ORDER BY diff_mean DESC LIMIT 8
 """
 
 # Each recommended plan, with what the independent newsvendor would lose.
@@ -110,7 +111,7 @@ def show(settings: Settings, console: Console, failed: Sequence[str] = ()) -> No
     with Warehouse(settings).session() as session:
         console.print()
         _receipts(session, console)
-        _stockouts(session, console)
+        _stockouts(session, settings, console)
         _substitutions(session, console)
         _scenarios(session, settings, console)
         _plans(session, settings, console)
@@ -124,7 +125,12 @@ def show(settings: Settings, console: Console, failed: Sequence[str] = ()) -> No
     console.print("\nLook further")
     if settings.report.exists():
         console.print(f"  your report   {settings.report}", soft_wrap=True)
-    console.print(f"  every table   duckdb {settings.database}", soft_wrap=True)
+    if settings.database.exists():
+        console.print(f"  every table   duckdb {settings.database}", soft_wrap=True)
+    else:
+        console.print(
+            f"  every table   retail-assets publish --home {settings.home}", soft_wrap=True
+        )
     console.print(f"  the graph     retail-assets ui --home {settings.home}", soft_wrap=True)
     console.print(f"  your rules    {settings.rules}", soft_wrap=True)
 
@@ -135,15 +141,21 @@ def _receipts(session: Session, console: Console) -> None:
         console.print("Receipts         none")
         return
     console.print(
-        f"Receipts         {lines:,} lines of {products} products in {stores} stores, "
+        f"Receipts         {lines:,} lines of {products:,} product{'s' * (products != 1)} in "
+        f"{stores} store{'s' * (stores != 1)}, "
         f"{first} to {last}; {rejected:,} rejected (pos_quarantine says why)",
         soft_wrap=True,
     )
 
 
-def _stockouts(session: Session, console: Console) -> None:
+def _stockouts(session: Session, settings: Settings, console: Console) -> None:
     overall = session.sql(_OVERALL).fetchall()
     if not overall:
+        return
+    if settings.receipts == "sample":
+        console.print(
+            "Out of stock     not inferred: settings.toml says receipts of some customers"
+        )
         return
     console.print(f"Out of stock     {overall[0][0]:.1%} of product time, most of it:")
     for _, name, share, low_power in session.sql(_STOCKOUTS).fetchall():

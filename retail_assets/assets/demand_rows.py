@@ -118,6 +118,11 @@ def load(session: Session, category: str) -> CategoryDemand:
         "SELECT 1 FROM interval_sales WHERE category = $category LIMIT 1", {"category": category}
     ).fetchall()
     data = _from_receipts(session, items) if sold else _from_sales(session, items)
+    if sold and (data is None or not len(data.rows)):
+        raise ModelError(
+            f"category {category}: no receipt has a price above 0, so nothing is known of prices;"
+            " map unit_price in mapping.toml, or land price_calendar"
+        )
     if data is None or not len(data.rows):
         raise ModelError(
             f"category {category}: neither receipts nor past sales (rows of sale_events with price"

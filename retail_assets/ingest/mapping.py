@@ -114,6 +114,11 @@ class LandingMapping:
         return found[0] if found else TableMapping(table)
 
 
+def left_out_reasons(mapping: LandingMapping) -> list[str]:
+    """Reasons of lines that are left out on purpose: quarantined, but nothing to mend."""
+    return sorted({rule.reason for table in mapping.tables for rule in table.leave_out})
+
+
 def columns_of(table: str) -> tuple[contract.Column, ...]:
     """Columns that a landing file of a table may hold."""
     ours = _INTERNAL if table == POS else contract.OURS

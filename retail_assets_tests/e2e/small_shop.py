@@ -193,6 +193,20 @@ def runs(url: str) -> list[dict[str, Any]]:
     return found
 
 
+def launch_backfill(url: str, assets: Iterable[str], days: Iterable[str]) -> str:
+    """What the button "Materialize" of a range of days sends; the id of the backfill."""
+    answer = graphql(
+        url,
+        "mutation ($days: [String!]!, $assets: [AssetKeyInput!]!) {"
+        " launchPartitionBackfill(backfillParams: {partitionNames: $days, assetSelection: $assets})"
+        " { ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
+        days=list(days),
+        assets=[{"path": [name]} for name in assets],
+    )["launchPartitionBackfill"]
+    assert "backfillId" in answer, answer
+    return str(answer["backfillId"])
+
+
 def materializations(url: str, assets: Iterable[str]) -> list[tuple[str, str | None, str]]:
     """Asset, partition and run of what Dagster remembers of some assets."""
     found = graphql(

@@ -13,12 +13,6 @@ from retail_assets_tests.e2e import small_shop
 from retail_assets_tests.e2e.small_shop import FIRST_DAY, Served
 
 DAYS = tuple(str(FIRST_DAY + timedelta(days=n)) for n in range(7, 13))
-LAUNCH = """
-mutation ($days: [String!]!, $assets: [AssetKeyInput!]!) {
-  launchPartitionBackfill(backfillParams: {partitionNames: $days, assetSelection: $assets}) {
-    __typename ... on PythonError { message }
-  }
-}"""
 
 
 def materialise_a_range(shop: Served) -> None:
@@ -28,11 +22,8 @@ def materialise_a_range(shop: Served) -> None:
 
 
 def ask_for_days(shop: Served) -> None:
-    """What the button "Materialize" of a range of days sends."""
     before = len(small_shop.runs(shop.url))
-    assets = [{"path": [name]} for name in DAILY]
-    answer = small_shop.graphql(shop.url, LAUNCH, days=DAYS, assets=assets)
-    assert answer["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", answer
+    small_shop.launch_backfill(shop.url, DAILY, DAYS)
     (run,) = shop.finished(before, 1)
     assert run["tags"]["dagster/asset_partition_range_start"] == DAYS[0]
     assert run["tags"]["dagster/asset_partition_range_end"] == DAYS[-1]

@@ -21,12 +21,6 @@ from retail_assets_tests.e2e.small_shop import Served, graphql, materializations
 
 DAYS, LINES = 1_000, 100_000
 MEMORY_BOUND = 0.2
-LAUNCH = """
-mutation ($days: [String!]!, $assets: [AssetKeyInput!]!) {
-  launchPartitionBackfill(backfillParams: {partitionNames: $days, assetSelection: $assets}) {
-    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
-  }
-}"""
 BACKFILL = """
 query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status timestamp endTimestamp } } }"""
@@ -46,12 +40,10 @@ def backfill(home: Path) -> list[Row]:
         launch = ("-m", "dagster", "job", "launch", "-w", "workspace.yaml", "-j", "references")
         small_shop.command(home, *launch)
         shop.finished(0, 1)
-        assets = [{"path": [name]} for name in DAILY]
         began = time.monotonic()
-        asked = graphql(shop.url, LAUNCH, days=days, assets=assets)["launchPartitionBackfill"]
+        key = small_shop.launch_backfill(shop.url, DAILY, days)
         launched = time.monotonic() - began
-        assert "backfillId" in asked, asked
-        ended = wait_for("backfill", lambda: _ended(shop, asked["backfillId"]), shop.log, 1800)
+        ended = wait_for("backfill", lambda: _ended(shop, key), shop.log, 1800)
         took = ended["endTimestamp"] - ended["timestamp"]
         time.sleep(20)
         rows = [
