@@ -70,6 +70,9 @@ test: $(STAMP)  ## run the tests
 e2e: $(CLUSTER_STAMP)  ## real servers, a browser, backfills, and a cluster on loopback that loses a worker
 	$(BIN)/python -m pytest retail_assets_tests/e2e retail_assets_tests/test_deploy.py
 
+soak: $(STAMP)  ## twenty minutes of schedules and sensors at work, watched
+	$(BIN)/python -m retail_assets_tests.e2e.soak
+
 # bandit reads the code; pip-audit asks the network about the pinned packages, and is passed over
 # where it is not installed or finds no network within its time.
 lint: $(DOCS_STAMP)  ## style, types, documentation, security

@@ -75,7 +75,9 @@ def reason(event: dg.DagsterEvent) -> str:
     while error.cause is not None:
         error = error.cause
     # "package.Error: what is wrong": people need the second half
-    return error.message.strip().split("\n")[0].split(f"{error.cls_name}: ", 1)[-1]
+    said = error.message.strip().split(f"{error.cls_name}: ", 1)[-1].splitlines() or [""]
+    # The checks that failed are named on the lines after a colon.
+    return " ".join(line.strip() for line in said) if said[0].endswith(":") else said[0]
 
 
 def sent(alert: Alert) -> Alert:

@@ -186,9 +186,14 @@ class _Run:
         self.register("sale", sorted({sale for _, sale in coming}))
         with self.warehouse.session() as session:
             outdated, begun = sales.outdated(session), sales.begun(session)
+            unpriced = sales.unpriced(session)
         # What a sale to come rests on is asked for every time: its dates may have changed.
         asked = dict.fromkeys(outdated, "its receipts are newer than its demand")
         asked |= {c: f"{sale} is to come" for c, sale in reversed(coming) if c} | dict(stale)
+        if unpriced & set(asked) and self._is_wanted("demand"):
+            names = ", ".join(sorted(unpriced & set(asked)))
+            self.console.print(f"  no demand at prices of {names}: no receipt has a price")
+        asked = {category: why for category, why in asked.items() if category not in unpriced}
         jobs = [("demand", f"demand for {c}", c, asked[c]) for c in sorted(asked)]
         jobs += [
             ("prices", f"prices of {sale}", sale, "to come; sale_events holds no price of it")

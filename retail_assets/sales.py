@@ -53,6 +53,13 @@ WHERE as_of IS NULL OR as_of < last_day
 ORDER BY ALL
 """
 
+# A till that exports quantities only: nothing to learn of prices, which is no failure.
+_UNPRICED = """
+SELECT category FROM interval_sales GROUP BY ALL HAVING coalesce(sum(abs(net_cents)), 0) = 0
+EXCEPT SELECT category FROM price_calendar JOIN products USING (product_id)
+EXCEPT SELECT category FROM sale_events JOIN products USING (product_id)
+"""
+
 _EVENTS = "(SELECT * EXCLUDE (source_file, source_row) FROM sale_events)"
 _CALENDAR = "(SELECT * EXCLUDE (source_file, source_row) FROM price_calendar)"
 
@@ -104,6 +111,11 @@ def outdated(session: Session) -> set[str]:
     price without a curve.
     """
     return {category for (category,) in session.sql(_OUTDATED).fetchall()}
+
+
+def unpriced(session: Session) -> set[str]:
+    """Categories that have sold something, of which neither a receipt nor a file knows a price."""
+    return {category for (category,) in session.sql(_UNPRICED).fetchall()}
 
 
 def demand_inputs(session: Session) -> dict[str, str]:

@@ -16,17 +16,23 @@ SELECT (SELECT count(*) FROM pos_lines), (SELECT count(*) FROM pos_quarantine),
        (SELECT min(business_date) FROM pos_lines), (SELECT max(business_date) FROM pos_lines)
 """
 
-_STOCKOUTS = """
-SELECT s.product_id, coalesce(any_value(p.name), s.product_id) AS name,
-       sum(n_intervals) FILTER (status = 'out_of_stock') / sum(n_intervals) AS share,
-       bool_or(low_power) AS low_power
-FROM inventory_status s LEFT JOIN products p USING (product_id)
-GROUP BY 1 HAVING share > 0 ORDER BY share DESC LIMIT 5
+# Of products that a model could be fitted to, by what their customers would buy: among the many
+# that sell once a month nobody can tell, and they would fill the list.
+_MISSED = """
+SELECT product_id, arrival_rate, share_out, low_power FROM inventory_status_params
+WHERE method = 'hmm'
 """
 
-_OVERALL = """
-SELECT sum(n_intervals * p_out_mean) / sum(n_intervals) FROM inventory_status
-HAVING count(*) > 0
+_STOCKOUTS = f"""
+SELECT s.product_id, coalesce(any_value(p.name), s.product_id) AS name,
+       sum(arrival_rate * share_out) / sum(arrival_rate) AS share,
+       count(*) FILTER (low_power) AS weak, count(*) AS stores
+FROM ({_MISSED}) s LEFT JOIN products p USING (product_id)
+GROUP BY 1 HAVING share >= 0.0005 ORDER BY sum(arrival_rate * share_out) DESC LIMIT 5
+"""
+
+_OVERALL = f"""
+SELECT sum(arrival_rate * share_out) / sum(arrival_rate) FROM ({_MISSED}) HAVING count(*) > 0
 """
 
 _SUBSTITUTIONS = """
@@ -39,8 +45,9 @@ ORDER BY q025 DESC LIMIT 5
 """
 
 _SCENARIOS = """
-SELECT category, scenario, goal, diff_mean, diff_ci_low, diff_ci_high, verdict
+SELECT category, coalesce('drop ' || p.name, scenario), goal, diff_mean, diff_ci_low, diff_ci_high, verdict
 FROM assortment_scenarios s JOIN substitution_diagnostics d USING (category, choice_model)
+LEFT JOIN products p ON scenario = 'drop ' || p.product_id
 WHERE d.chosen AND verdict <> 'base' AND (diff_ci_low <> 0 OR diff_ci_high <> 0)
 ORDER BY diff_mean DESC LIMIT 8
 """
@@ -58,11 +65,12 @@ WHERE recommended ORDER BY r.holdout_profit DESC LIMIT 6
 _SHELVES = """
 SELECT category, store_id, goal, any_value(diff_mean) / 100 AS gain,
        any_value(diff_ci_low) / 100, any_value(diff_ci_high) / 100, any_value(verdict),
+       bool_and(product_id NOT IN (SELECT product_id FROM shelf)) AS inferred,
        arg_max(coalesce(name, product_id), capacity_plan - capacity_now),
        arg_min(coalesce(name, product_id), capacity_plan - capacity_now)
 FROM capacity_plan c JOIN substitution_diagnostics d USING (category, choice_model)
 LEFT JOIN products p USING (product_id)
-WHERE d.chosen GROUP BY c.category, store_id, goal ORDER BY gain DESC LIMIT 4
+WHERE d.chosen GROUP BY c.category, store_id, goal HAVING gain <> 0 ORDER BY gain DESC LIMIT 4
 """
 
 # The youngest style of each way of counting, with what was expected of it before its first trial.
@@ -157,9 +165,10 @@ def _stockouts(session: Session, settings: Settings, console: Console) -> None:
             "Out of stock     not inferred: settings.toml says receipts of some customers"
         )
         return
-    console.print(f"Out of stock     {overall[0][0]:.1%} of product time, most of it:")
-    for _, name, share, low_power in session.sql(_STOCKOUTS).fetchall():
-        weak = "  (low power: not certain)" if low_power else ""
+    console.print(f"Out of stock     {overall[0][0]:.1%} of what is wanted, most of it:")
+    for _, name, share, low_power, stores in session.sql(_STOCKOUTS).fetchall():
+        where = "" if low_power == stores else f" in {low_power} of {stores} stores"
+        weak = f"  (low power{where}: not certain)" if low_power else ""
         console.print(f"  {name:<34} {share:6.1%} of its time{weak}", soft_wrap=True)
 
 
@@ -202,10 +211,11 @@ def _shelves(session: Session, settings: Settings, console: Console) -> None:
     rows = session.sql(_SHELVES).fetchall()
     if rows:
         console.print(f"Shelf room       gain of dividing it anew, {settings.currency} a quarter:")
-    for category, store, goal, mean, low, high, verdict, more, less in rows:
+    for category, store, goal, mean, low, high, verdict, inferred, more, less in rows:
+        room = " (no shelf landed: room as sales suggest)" if inferred else ""
         console.print(
             f"  {category + ', ' + store:<24} {mean:+10,.0f}   [{low:+,.0f}, {high:+,.0f}] {goal}, "
-            f"{verdict}; most to {more}, from {less}",
+            f"{verdict}; most to {more}, from {less}{room}",
             soft_wrap=True,
         )
 

@@ -17,7 +17,7 @@ from retail_assets.ingest.landing import LandingFile
 from retail_assets.ingest.lines import write_pos_lines
 from retail_assets.ingest.mapping import POS, left_out_reasons, load
 from retail_assets.ingest.raw import write_raw_pos
-from retail_assets.ingest.reference import FROM_RECEIPTS, write_reference
+from retail_assets.ingest.reference import FROM_RECEIPTS, ReferenceReport, write_reference
 from retail_assets.settings import Settings
 from retail_assets.warehouse import Session, Warehouse
 
@@ -151,19 +151,12 @@ def check_landing(settings: Settings) -> CheckReport:
             files = landing.scan(session)
             landing.write_landing_files(session, files)
         notes = []
+        if not any(f.table_name == POS for f in files):
+            notes.append(f"no receipts: put them into {settings.landing / 'pos'}, or map them")
         for table in contract.landed_tables():
             with warehouse.session() as session:
                 report = write_reference(session, table.name)
-            if report.origin == FROM_RECEIPTS:
-                note = f"no {table.name} file: {table.name} are taken from the receipts"
-                if table.name == "products" and report.rows > LARGE_CATEGORY:
-                    note += (
-                        f", all {report.rows:,} in one category: each a substitute of all others,"
-                        " which takes long and says little; land products with categories"
-                    )
-                notes.append(note)
-            elif table.name == "store_hours" and not report.rows:
-                notes.append("no store_hours file: trading hours are inferred from the receipts")
+            notes += _missing(table.name, report, settings)
         for days in landing.affected_ranges(warehouse):
             with warehouse.session() as session:
                 write_raw_pos(session, days)
@@ -173,6 +166,23 @@ def check_landing(settings: Settings) -> CheckReport:
             meant = left_out_reasons(load(settings.landing))
             reports = tuple(_file_report(session, f, meant) for f in files)
         return CheckReport(reports, tuple(notes), settings.max_quarantine_share)
+
+
+def _missing(table: str, report: ReferenceReport, settings: Settings) -> Iterator[str]:
+    """What is taken for granted where a reference file is not there."""
+    if table == "store_hours" and not report.rows:
+        yield "no store_hours file: trading hours are inferred from the receipts"
+    if report.origin != FROM_RECEIPTS:
+        return
+    note = f"no {table} file: {table} are taken from the receipts"
+    if table == "products" and report.rows > LARGE_CATEGORY:
+        note += (
+            f", all {report.rows:,} in one category: each a substitute of all others,"
+            " which takes long and says little; land products with categories"
+        )
+    if table == "stores":
+        note += f", in time zone {settings.timezone}; another stands in HOME/settings.toml"
+    yield note
 
 
 def _file_report(session: Session, f: LandingFile, meant: list[str]) -> FileReport:

@@ -210,3 +210,23 @@ def test_the_asset_notes_runs_that_failed_while_no_sensor_was_there(instance, wa
     assert rows.keys() == {first, second}
     assert rows[second]["message"] == WHY
     assert len(webhook.told) == 1  # late news is noted, not rung
+
+
+@dg.asset
+def sold() -> None: ...
+
+
+@dg.asset_check(asset=sold, blocking=True)
+def plausible() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False)
+
+
+@dg.asset(deps=[sold])
+def learnt() -> None: ...
+
+
+def test_a_failed_check_is_named():
+    done = dg.materialize([sold, plausible, learnt], raise_on_error=False)
+    failed = next(event for event in done.all_events if event.is_step_failure)
+    assert "plausible" in alerts.reason(failed)
+    assert "\n" not in alerts.reason(failed)

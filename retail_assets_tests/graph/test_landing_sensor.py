@@ -166,3 +166,13 @@ def test_receipts_before_the_first_day_ask_to_reload(watched):
     watched.run(watched.tick())
     assert watched.tick() is None
     assert not watched.warehouse.exists("raw_pos")
+
+
+def test_files_that_never_stop_coming_do_not_keep_receipts_out(watched):
+    jobs = []
+    for n in range(4):
+        watched.drop(f"pos/{n}.csv", f"r{n},1,paris,2024-02-05 10:00:00,bar,1,1.5")
+        request = watched.tick()
+        watched.run(request)
+        jobs.append(request.job_name)
+    assert jobs == ["references", "ingest"] * 2

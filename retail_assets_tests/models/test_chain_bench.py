@@ -57,8 +57,7 @@ def test_the_retailers_own_decisions_earn_what_the_retailer_earned(
 
 def test_lower_prices_add_customers_and_take_none_away(office: Headquarters) -> None:
     world, store = office.world, office.stores[0]
-    dear = np.tile(world.regular_cents, (len(office.till.prices), 1))
-    on_sale = world.retailer_prices()
+    dear, on_sale = world.regular_prices(), world.retailer_prices()
     few, _ = who_comes(world, store, dear)
     more, day = who_comes(world, store, on_sale)
     assert len(few) < len(more) <= len(store.customers)
