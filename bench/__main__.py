@@ -17,6 +17,7 @@ NAMES = (
     "demand",
     "pricing",
     "assortment",
+    "chain",
     "ingest",
     "faults",
     "start_up",

@@ -45,7 +45,8 @@ ORDER BY q025 DESC LIMIT 5
 """
 
 _SCENARIOS = """
-SELECT category, coalesce('drop ' || p.name, scenario), goal, diff_mean, diff_ci_low, diff_ci_high, verdict
+SELECT category, coalesce('drop ' || p.name, scenario), goal, diff_mean, diff_ci_low,
+       diff_ci_high, verdict
 FROM assortment_scenarios s JOIN substitution_diagnostics d USING (category, choice_model)
 LEFT JOIN products p ON scenario = 'drop ' || p.product_id
 WHERE d.chosen AND verdict <> 'base' AND (diff_ci_low <> 0 OR diff_ci_high <> 0)
