@@ -27,6 +27,8 @@ from retail_assets.models.substitution.sparse import PairPriors, TargetStatistic
 from retail_assets.models.substitution.spike_slab import KnownPairs, SlabDraws, SlabState, sample
 
 TINY = 1e-12
+MOST_PRODUCTS = 1500
+"""Pairs grow with the square: 1,000 products take 8 minutes, 4,000 would take hours."""
 N_IMPUTATIONS = 5
 SETTLING = 100  # sweeps from "nobody substitutes"; π and τ stand still after about 60
 WALK_OVER = 20  # sweeps from one imputation's posterior to the next's
@@ -145,8 +147,18 @@ def fit_large(
     imputation, and those with a prior, are kept. Only the one-step model is fitted: with
     thousands of pairs the Markov chain's patterns do not factorise, so ``resolved`` is
     False and both hold-outs are nan.
+
+    Raises
+    ------
+    ValueError
+        More than `MOST_PRODUCTS` products, or no path.
     """
     began = time.perf_counter()
+    if panel.n_products > MOST_PRODUCTS:
+        raise ValueError(
+            f"{panel.n_products:,} products in one category, each perhaps a substitute of each: at"
+            f" most {MOST_PRODUCTS:,} can be told apart; land products with smaller categories"
+        )
     rng = np.random.default_rng(seed)
     count = n_imputations if callable(sampled_out) else len(sampled_out)
     if count == 0:
