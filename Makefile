@@ -64,8 +64,9 @@ demo: $(STAMP)  ## run the whole graph on the shipped data and say what it found
 ui: $(STAMP)  ## open the Dagster UI with the demo's state
 	@$(BIN)/retail-assets ui
 
+# A file's tests share what is dear to make: each file stays with one process.
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest --ignore retail_assets_tests/e2e
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore retail_assets_tests/e2e
 
 e2e: $(CLUSTER_STAMP)  ## real servers, a browser, backfills, and a cluster on loopback that loses a worker
 	$(BIN)/python -m pytest retail_assets_tests/e2e retail_assets_tests/test_deploy.py

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from retail_assets.runner_jobs import (
     Done,
     chain,
     execute,
+    of_category,
     survived,
     wanted_keys,
     without_waiting_for_the_disk,
@@ -150,7 +152,7 @@ class _Run:
             self._expect([], chains)
             failed = self.models(chains, stale)
             self._styles(ranges)
-            failed += self._demand_and_prices(stale)
+            failed += self._demand_and_prices(stale, failed)
             self.job("stock_plan", "stock of the coming weeks", why="every run")
             name = self.warehouse.settings.database.name
             self.job("publish", f"publish {name}", why="every run")
@@ -179,8 +181,11 @@ class _Run:
             days = (max(first, since), last)
             self.job("cold_start", f"styles as known {days[0]} to {last}", days=days, why=why)
 
-    def _demand_and_prices(self, stale: Mapping[str, str]) -> list[str]:
-        """Demand, prices and decisions, each by itself; what failed."""
+    def _demand_and_prices(self, stale: Mapping[str, str], broken: Collection[str]) -> list[str]:
+        """Demand, prices and decisions, each by itself; what failed.
+
+        Demand rests on the models of its category: where those are broken, it waits for them.
+        """
         coming = self._coming_sales()
         self.register("category", sorted({c for c, _ in coming if c}))
         self.register("sale", sorted({sale for _, sale in coming}))
@@ -193,7 +198,11 @@ class _Run:
         if unpriced & set(asked) and self._is_wanted("demand"):
             names = ", ".join(sorted(unpriced & set(asked)))
             self.console.print(f"  no demand at prices of {names}: no receipt has a price")
-        asked = {category: why for category, why in asked.items() if category not in unpriced}
+        asked = {
+            category: why
+            for category, why in asked.items()
+            if category not in unpriced and of_category("models", category) not in broken
+        }
         jobs = [("demand", f"demand for {c}", c, asked[c]) for c in sorted(asked)]
         jobs += [
             ("prices", f"prices of {sale}", sale, "to come; sale_events holds no price of it")
@@ -233,7 +242,7 @@ class _Run:
         # Read when a process loads its libraries: more threads than cores cost half the speed.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // at_once)))
         self.steps.begin(f"models of {', '.join(sorted(chains))}")
-        with ProcessPoolExecutor(at_once, mp_context=spawn) as pool:
+        with ProcessPoolExecutor(at_once, mp_context=spawn) as pool, _stopped_together():
             settings = self.warehouse.settings
             asked = [
                 pool.submit(chain, settings, category, names, self.wanted)
@@ -355,6 +364,17 @@ class _Run:
         if done.error is not None:
             raise RetailAssetsError(f"{what}: {done.error}")
         self._tell_done(done)
+
+
+@contextmanager
+def _stopped_together() -> Iterator[None]:
+    """Whoever stops this process need not wait for the categories at work."""
+    try:
+        yield
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
 
 
 def _at_once(categories: Collection[str]) -> int:

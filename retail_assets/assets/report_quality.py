@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from retail_assets import contract
+from retail_assets.staging import quoted
 
 _FILES = """
 SELECT coalesce(table_name, 'not recognised') AS table_name, state, count(*) AS files,
@@ -17,7 +18,7 @@ FROM landing_files WHERE state <> 'replaced' GROUP BY ALL ORDER BY state, files 
 def _rejected(name: str) -> str:
     landed = "pos_lines" if name == "pos_quarantine" else name.removesuffix("_quarantine")
     return (
-        f"SELECT '{landed}' AS table_name, (SELECT count(*) FROM {landed}) AS landed,"
+        f"SELECT {quoted(landed)} AS table_name, (SELECT count(*) FROM {landed}) AS landed,"
         f" (SELECT count(*) FROM {name}) AS rejected, reason, count(*) AS lines"
         f" FROM (SELECT unnest(reasons) AS reason FROM {name}) GROUP BY ALL"
     )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from retail_assets.models.panel import Spans
-from retail_assets.models.substitution.em import fit_em
 from retail_assets.models.substitution import large as large_module
+from retail_assets.models.substitution.em import fit_em
 from retail_assets.models.substitution.large import fit_large, fit_sparse_em, target_dispersion
 from retail_assets.models.substitution.patterns import availability_statistics
 from retail_assets.models.substitution.posterior import fit_posterior
@@ -118,7 +118,7 @@ def test_a_source_never_out_is_unidentified_in_a_large_category() -> None:
 def test_too_many_products_for_pairs_are_refused_with_a_remedy(monkeypatch) -> None:
     monkeypatch.setattr(large_module, "MOST_PRODUCTS", 17)
     history = simulate(large(18, n_intervals=1_000), 2)
-    with pytest.raises(ValueError, match="18 products in one category.* smaller categories"):
+    with pytest.raises(ValueError, match=r"18 products in one category.* smaller categories"):
         fit_large(panel_of(history), [], [], seed=1)
 
 
