@@ -10,7 +10,7 @@ CLUSTER_STAMP := $(VENV)/.installed-cluster
 DOCS_STAMP := $(VENV)/.installed-docs
 export RETAIL_ASSETS_HOME ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(RETAIL_ASSETS_HOME)/dagster
-BENCHES := inventory_status substitution scenarios cold_start demand pricing assortment ingest faults start_up
+BENCHES := inventory_status substitution scenarios cold_start demand pricing assortment chain ingest faults start_up
 # Warnings are errors; nothing is fetched.
 SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
 # A second oracle of the inventory tests. It pins the documentation tools of its own project, 35
