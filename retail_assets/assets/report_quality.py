@@ -18,7 +18,7 @@ FROM landing_files WHERE state <> 'replaced' GROUP BY ALL ORDER BY state, files 
 def _rejected(name: str) -> str:
     landed = "pos_lines" if name == "pos_quarantine" else name.removesuffix("_quarantine")
     return (
-        f"SELECT {quoted(landed)} AS table_name, (SELECT count(*) FROM {landed}) AS landed,"
+        f"SELECT '{quoted(landed)}' AS table_name, (SELECT count(*) FROM {landed}) AS landed,"
         f" (SELECT count(*) FROM {name}) AS rejected, reason, count(*) AS lines"
         f" FROM (SELECT unnest(reasons) AS reason FROM {name}) GROUP BY ALL"
     )
