@@ -17,7 +17,7 @@ SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs do
 # packages that its functions do not use: installed alone.
 ORACLES := stockpyl==1.0.2
 
-.PHONY: help setup demo ui test lint format e2e soak bench bench-large docs clean
+.PHONY: help setup demo ui test lint format e2e soak bench bench-large examples docs clean
 
 help:
 	@grep -E '^# make|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/'
@@ -100,6 +100,15 @@ bench: $(STAMP)  ## every claim, measured
 
 bench-large: $(STAMP)  ## the sizes that take minutes
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench $$name --large || failed=1; done; exit $${failed:-0}
+
+# Every example from end to end, those of data that is here: see examples/README.md.
+examples: $(STAMP)  ## the examples whole, against what they expect
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[demo]'; \
+	else \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo]'; \
+	fi
+	RETAIL_ASSETS_EXAMPLES=whole $(BIN)/python -m pytest retail_assets_tests/examples
 
 docs: $(DOCS_STAMP)  ## write docs/data_contract.md from the contract, then the pages into docs/_build
 	$(BIN)/python -m retail_assets.report.contract_page > docs/data_contract.md
