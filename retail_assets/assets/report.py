@@ -10,7 +10,8 @@ from retail_assets import contract
 from retail_assets.alerts import alert_of, note, noted
 from retail_assets.assets import report_evidence, report_figures, report_rows
 from retail_assets.assets.specs import CODE_VERSION, OWNERS, asset_spec, written
-from retail_assets.report import page, page_figures
+from retail_assets.report import page
+from retail_assets.report.page import figures as page_figures
 from retail_assets.warehouse import Warehouse
 
 LOOKED_AT = 1000

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from retail_assets.report.page_figures import Figure
+from retail_assets.report.page.figures import Figure
 from retail_assets.warehouse import Session
 
 KEPT = timedelta(days=366)

@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from retail_assets.report import page, page_figures
-from retail_assets.report.page_blocks import Axis, Cell, Head, Money, table
-from retail_assets.report.page_range import belief
+from retail_assets.report import page
+from retail_assets.report.page import figures as page_figures
+from retail_assets.report.page.blocks import Axis, Cell, Head, Money, table
+from retail_assets.report.page.range import belief
 
 FRAME = page.Frame(datetime(2026, 11, 1, tzinfo=UTC), "EUR", "http://127.0.0.1:3000", {"stock": 3})
 HOSTILE = '<script>alert(1)</script> & "Söhne" \'n'

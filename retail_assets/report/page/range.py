@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
-from retail_assets.report.page_blocks import (
+from retail_assets.report.page.blocks import (
     Axis,
     Block,
     Cell,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from retail_assets.report.page_blocks import (
+from retail_assets.report.page.blocks import (
     Axis,
     Bars,
     Block,

@@ -1,6 +1,6 @@
 """The report: one HTML page that needs nothing but itself. It renders what it is handed.
 
-What each part says stands in the page_*.py beside this module, how it looks in page.html.
+What each part says stands in the modules beside this one, how it looks in page.html.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from retail_assets.report.page_blocks import NBSP, Money, Section, Story
-from retail_assets.report.page_cards import cards
-from retail_assets.report.page_figures import changes
-from retail_assets.report.page_range import assortment, styles
-from retail_assets.report.page_shop import missing, sold, substitutes
-from retail_assets.report.page_supply import orders, prices
-from retail_assets.report.page_trust import quality, trust
+from retail_assets.report.page.blocks import NBSP, Money, Section, Story
+from retail_assets.report.page.cards import cards
+from retail_assets.report.page.figures import changes
+from retail_assets.report.page.range import assortment, styles
+from retail_assets.report.page.shop import missing, sold, substitutes
+from retail_assets.report.page.supply import orders, prices
+from retail_assets.report.page.trust import quality, trust
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -93,7 +93,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("retail_assets", "report"),
+        loader=PackageLoader("retail_assets", "report/page"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_unbroken,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from retail_assets.report.page_blocks import (
+from retail_assets.report.page.blocks import (
     Axis,
     Block,
     Cell,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import hypot
 
-from retail_assets.report.page_blocks import (
+from retail_assets.report.page.blocks import (
     NBSP,
     Block,
     Cell,
@@ -23,7 +23,7 @@ from retail_assets.report.page_blocks import (
     several,
     table,
 )
-from retail_assets.report.page_range import COUNTED
+from retail_assets.report.page.range import COUNTED
 
 NEEDS = ("span", "missing", "pairs", "scenarios", "shelves", "buys", "styles", "orders", "prices")
 """Questions whose answers hold the figures."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from retail_assets.report.page_blocks import (
+from retail_assets.report.page.blocks import (
     Card,
     Money,
     Row,
@@ -14,8 +14,8 @@ from retail_assets.report.page_blocks import (
     percents,
     several,
 )
-from retail_assets.report.page_range import COUNTED, belief
-from retail_assets.report.page_supply import PROVEN
+from retail_assets.report.page.range import COUNTED, belief
+from retail_assets.report.page.supply import PROVEN
 
 
 def cards(story: Story, money: Money) -> tuple[Card, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from retail_assets.report.page_blocks import (
+from retail_assets.report.page.blocks import (
     Block,
     Cell,
     Head,
