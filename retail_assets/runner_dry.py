@@ -121,7 +121,7 @@ class _DryRun(_Run):
         """Do what the first job does, in the throwaway home, and name the files."""
         with self.warehouse.session() as session:
             known = {(f.file, f.version) for f in folder.known_files(session)}
-            before = {f.file for f in folder.known_files(session)}
+            before = {file for file, _ in known}
             files = folder.scan(session)
             folder.write_landing_files(session, files)
         for table in contract.landed_tables():
